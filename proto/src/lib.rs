@@ -1,1 +1,44 @@
-//! placeholder
+//! Wire contracts of Muster and the code generated from them. There is no logic here: conversions to and from
+//! the domain live in the server's `api/wire` and in the agent's `wire`.
+//!
+//! JSON of these messages (`-o json`) is protobuf's canonical mapping.
+
+mod redacted;
+
+/// A machine without identity: prove, send a CSR, receive a certificate.
+pub mod enrolment {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("muster.enrolment.v1");
+        include!(concat!(env!("OUT_DIR"), "/muster.enrolment.v1.serde.rs"));
+    }
+}
+
+/// A node with identity: one stream, instructions down, reports up; renewal.
+pub mod join {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("muster.join.v1");
+        include!(concat!(env!("OUT_DIR"), "/muster.join.v1.serde.rs"));
+    }
+}
+
+/// Operators: clusters, pools, nodes, tokens, permits, events.
+pub mod admin {
+    /// Version 1.
+    pub mod v1 {
+        tonic::include_proto!("muster.admin.v1");
+        include!(concat!(env!("OUT_DIR"), "/muster.admin.v1.serde.rs"));
+    }
+}
+
+/// The one call of etcd's own API that Muster makes (`etcdserverpb.Cluster/MemberList`).
+pub mod etcd {
+    tonic::include_proto!("etcdserverpb");
+}
+
+/// Serialized `FileDescriptorSet` of all of the above, for reflection and for the access table's tests.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/muster.bin"));
+
+/// Protobuf timestamps with their canonical JSON form.
+pub use pbjson_types::Timestamp;
