@@ -25,3 +25,6 @@ pub use pin::{Pin, PinError};
 pub use spiffe::{Role, SpiffeError, SpiffeId};
 pub use verify::{Anchor, RoleVerifier, ServerVerifier, VerifyError};
 pub use x509::NotACertificate;
+
+#[cfg(test)]
+mod testing;

@@ -10,3 +10,6 @@ pub use anchor::Anchor;
 pub use error::VerifyError;
 pub use role::RoleVerifier;
 pub use server::ServerVerifier;
+
+#[cfg(test)]
+mod tests;

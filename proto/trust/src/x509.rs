@@ -12,7 +12,7 @@ pub(crate) fn parse<'a>(
     der: &'a CertificateDer<'_>,
 ) -> Result<X509Certificate<'a>, NotACertificate> {
     match X509Certificate::from_der(der.as_ref()) {
-        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(([], certificate)) => Ok(certificate),
         _ => Err(NotACertificate),
     }
 }

@@ -1,0 +1,5 @@
+//! Every way that was thought of to pass for somebody else.
+
+mod handshake;
+mod role;
+mod server;
