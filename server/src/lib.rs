@@ -1,1 +1,3 @@
-//! placeholder
+//! Muster's server and the operator's command line.
+
+pub mod kubeadm;
