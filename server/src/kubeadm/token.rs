@@ -1,4 +1,4 @@
-//! A bootstrap token: a public id and a secret, `abcdef.fedcba98.654321f`.
+//! A bootstrap token: a public id and a secret, `abcdef.0123456789abcdef`.
 //!
 //! The form is that of `cluster-bootstrap/token/api`: `\A([a-z0-9]{6})\.([a-z0-9]{16})\z`.
 
@@ -30,7 +30,7 @@ pub enum TokenError {
     SurroundingSpace,
     /// No `.` between id and secret.
     #[error(
-        "the token has no '.' between its id and its secret (expected the form abcdef.fedcba98.654321f)"
+        "the token has no '.' between its id and its secret (expected the form abcdef.0123456789abcdef)"
     )]
     NoDot,
     /// The id is too short or too long.
@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn debug_shows_the_id_and_not_the_secret() {
-        let token = BootstrapToken::parse("abcdef.fedcba98.654321f").unwrap();
+        let token = BootstrapToken::parse("abcdef.0123456789abcdef").unwrap();
         assert_eq!(format!("{token:?}"), "BootstrapToken(abcdef.[redacted])");
     }
 
