@@ -1,3 +1,4 @@
 //! Muster's server and the operator's command line.
 
 pub mod kubeadm;
+pub mod storage;

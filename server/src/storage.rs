@@ -1,0 +1,30 @@
+//! What survives a power cut: vote, log and snapshots of one server.
+//!
+//! ```text
+//! <data directory>/
+//!   LOCK              flock and pid of the server that owns the directory
+//!   CURRENT           names the log directory that is live; written last at creation
+//!   log-000001/       the engine's own files
+//!   snapshots/        one file per snapshot, the newest two are kept
+//! ```
+//!
+//! Reading order: [`directory`] (what lies where), [`backend`] (what an engine must offer), [`sled`] (the only file that
+//! names it), [`record`] (bytes of a record), [`log`] (which records there are), [`durable`] (the one thread that writes,
+//! synchronises and only then acknowledges), [`snapshots`].
+//!
+//! Absent on purpose: Raft types (bytes and indices only, so that an engine can be changed without touching
+//! consensus), retries and repairs. After any error of the engine or of fsync the process ends: the kernel marks pages
+//! clean after a failed fsync, so a second one that succeeds proves nothing.
+
+pub mod backend;
+pub mod directory;
+pub mod durable;
+mod error;
+mod log;
+pub mod record;
+pub mod sled;
+pub mod snapshots;
+
+pub use durable::{Done, Opened, Record, Store};
+pub use error::Error;
+pub use log::PurgePoint;
