@@ -1,1 +1,26 @@
-//! placeholder
+//! The replicated truth of Muster: what every server knows, and the only ways in which it changes.
+//!
+//! Equal history gives equal bytes. There is no clock, no randomness and no I/O here (`Cargo.toml` makes them
+//! impossible): time and ids are stamped by whoever proposes a command. A refusal is a reply, not an error.
+//!
+//! Reading order: [`State`] and its `apply`, then [`command`] (one verb per file), then [`record`].
+
+pub mod bytes;
+pub mod command;
+pub mod facts;
+pub mod failure;
+pub mod id;
+pub mod limits;
+pub mod phase;
+pub mod record;
+pub mod refusal;
+mod snapshot;
+mod state;
+
+pub use bytes::{Bytes, Digest, Sealed};
+pub use command::{Command, Reply, Request, Verb, VerbOf};
+pub use id::{ClusterId, FleetId, NodeId, NodeName, TokenId};
+pub use phase::Phase;
+pub use refusal::Refusal;
+pub use snapshot::SnapshotError;
+pub use state::{Applied, Change, Stamp, State};

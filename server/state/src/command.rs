@@ -1,0 +1,130 @@
+//! The only ways in which the state changes: one verb per file, each with its input, its reply and its rule.
+//!
+//! A verb checks first and changes after, so that a refusal leaves no trace. To add one: a file here, a line in
+//! `verbs!`, a golden encoding.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Refusal, State, state::Context};
+
+/// Who asked, so that a retry is told apart from a new request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Identity of the caller (SPIFFE id).
+    pub caller: String,
+    /// Chosen by the caller, unique per request.
+    pub id: String,
+    /// SHA-256 of the body.
+    pub digest: Digest,
+}
+
+impl Request {
+    pub(crate) fn key(&self) -> String {
+        format!("{}\n{}", self.caller, self.id)
+    }
+}
+
+/// What goes through the log: a verb, and who asked where that matters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Command {
+    /// Absent for Muster's own commands, which are safe to repeat.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Request>,
+    /// What to do.
+    pub verb: Verb,
+}
+
+impl<V: VerbOf> From<V> for Command {
+    fn from(verb: V) -> Self {
+        Self { request: None, verb: verb.into() }
+    }
+}
+
+/// A verb with its typed reply.
+pub trait VerbOf: Into<Verb> + Clone + Send + 'static {
+    /// What the proposer gets.
+    type Reply: Send + 'static;
+
+    /// Carries it out.
+    fn apply(self, state: &mut State, context: Context) -> Result<Self::Reply, Refusal>;
+
+    /// Takes the typed reply out of the one that travelled through the log; `None` for another verb's.
+    fn reply(reply: Reply) -> Option<Self::Reply>;
+}
+
+macro_rules! verbs {
+    ($($module:ident :: $verb:ident -> $reply:ty),* $(,)?) => {
+        $(mod $module; pub use $module::$verb;)*
+
+        /// All verbs. The names and fields are a stored encoding: add, never rename.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[allow(missing_docs, reason = "each variant is documented at its type")]
+        pub enum Verb { $($verb($verb)),* }
+
+        /// All replies.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[allow(missing_docs, reason = "each variant is documented at its verb")]
+        pub enum Reply { $($verb($reply)),* }
+
+        impl Verb {
+            /// Name of the verb, for logs and metrics.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$verb(_) => stringify!($verb)),* }
+            }
+
+            pub(crate) fn apply(self, state: &mut State, context: Context) -> Result<Reply, Refusal> {
+                match self { $(Self::$verb(verb) => VerbOf::apply(verb, state, context).map(Reply::$verb)),* }
+            }
+        }
+
+        $(impl From<$verb> for Verb {
+            fn from(verb: $verb) -> Self { Self::$verb(verb) }
+        }
+
+        impl VerbOf for $verb {
+            type Reply = $reply;
+            fn apply(self, state: &mut State, context: Context) -> Result<$reply, Refusal> {
+                $verb::apply(self, state, context)
+            }
+            fn reply(reply: Reply) -> Option<$reply> {
+                match reply { Reply::$verb(reply) => Some(reply), #[allow(unreachable_patterns)] _ => None }
+            }
+        })*
+    };
+}
+
+verbs! {
+    found_fleet::FoundFleet -> (),
+    create_cluster::CreateCluster -> crate::ClusterId,
+    update_cluster::UpdateCluster -> u64,
+    create_enrolment_token::CreateEnrolmentToken -> (),
+    revoke_token::RevokeToken -> (),
+    renew_enrolment_token::RenewEnrolmentToken -> u64,
+    enrol::Enrol -> enrol::Enrolled,
+    issue_certificate::IssueCertificate -> crate::record::Certificate,
+    confirm_identity::ConfirmIdentity -> crate::NodeId,
+    renew_identity::RenewIdentity -> u64,
+    approve_node::ApproveNode -> (),
+    deny_node::DenyNode -> (),
+    retry_node::RetryNode -> (),
+    remove_node::RemoveNode -> (),
+    lock_node::LockNode -> (),
+    unlock_node::UnlockNode -> (),
+    record_hello::RecordHello -> (),
+    judge_preflight::JudgePreflight -> (),
+    instruct::Instruct -> u32,
+    grant_permit::GrantPermit -> (),
+    mint_bootstrap_token::MintBootstrapToken -> (),
+    open_errand::OpenErrand -> u64,
+    release::Release -> (),
+    report::Report -> (),
+    complete_errand::CompleteErrand -> (),
+    replace_certificate_key::ReplaceCertificateKey -> (),
+    sweep::Sweep -> (),
+}
+
+pub use complete_errand::ErrandOutcome;
+pub use enrol::Enrolled;
+pub use report::StepOutcome;

@@ -1,0 +1,57 @@
+use serde::{Deserialize, Serialize};
+
+use super::lock_node::lock;
+use crate::{Digest, NodeId, Refusal, State, state::{Change, Context}};
+
+/// A certificate was used: enrolment gives it no more, a renewal takes effect. Replies with the node, which may
+/// have been locked by this very use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfirmIdentity {
+    /// The node its certificate names.
+    pub node: NodeId,
+    /// SHA-256 of the SPKI of the key it holds.
+    pub key: Digest,
+}
+
+impl ConfirmIdentity {
+    pub(super) fn apply(self, state: &mut State, _: Context) -> Result<NodeId, Refusal> {
+        let node = state.node(&self.node)?;
+        if let Some(reason) = &node.locked {
+            return Err(Refusal::Locked(reason.clone()));
+        }
+        if node.placement().is_none() {
+            return Err(Refusal::WrongPhase { phase: node.phase, problem: "it has not been admitted".into() });
+        }
+        if node.identity.previous.contains(&self.key) {
+            // The holder of a newer key has been seen: whoever shows the old one is a copy, or a disk put back.
+            lock(state, &self.node, "a key of an earlier generation was used again: the key was copied or the disk was put back");
+            return Ok(self.node);
+        }
+        let Some(node) = state.nodes.get_mut(&self.node) else { return Err(Refusal::not_found("node", self.node)) };
+        let identity = &mut node.identity;
+        if identity.key == self.key {
+            if !identity.confirmed {
+                identity.confirmed = true;
+                state.changes.push(Change::Node(self.node.clone()));
+            }
+            return Ok(self.node);
+        }
+        let Some(next) = identity.next.take_if(|next| next.key == self.key) else {
+            return Err(Refusal::SeenDiffers { what: "the identity key".into() });
+        };
+        let old = std::mem::replace(&mut identity.key, next.key);
+        identity.previous.push(old);
+        // Certificates live a day: eight generations back, none is valid any more.
+        if identity.previous.len() > 8 {
+            identity.previous.remove(0);
+        }
+        identity.generation += 1;
+        identity.csr = next.csr;
+        identity.certificate = next.certificate;
+        identity.confirmed = true;
+        let message = format!("identity renewed to generation {}", identity.generation);
+        state.node_event(false, "IdentityRenewed", message, &self.node);
+        state.changes.push(Change::Node(self.node.clone()));
+        Ok(self.node)
+    }
+}

@@ -1,0 +1,48 @@
+use serde::{Deserialize, Serialize};
+
+use super::lock_node::lock;
+use crate::{Bytes, Digest, NodeId, Refusal, State, record::NextIdentity, state::{Change, Context}};
+
+/// Binds a node's next key. Two different keys from one generation lock the node; the reply is then 0, else the
+/// next generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenewIdentity {
+    /// The node.
+    pub node: NodeId,
+    /// The key it holds.
+    pub key: Digest,
+    /// The generation it renews.
+    pub generation: u64,
+    /// The new key.
+    pub new_key: Digest,
+    /// PKCS#10 for it, DER.
+    pub csr: Bytes,
+}
+
+impl RenewIdentity {
+    pub(super) fn apply(self, state: &mut State, _: Context) -> Result<u64, Refusal> {
+        let node = state.node(&self.node)?;
+        if let Some(reason) = &node.locked {
+            return Err(Refusal::Locked(reason.clone()));
+        }
+        let identity = &node.identity;
+        if identity.key != self.key {
+            return Err(Refusal::SeenDiffers { what: "the identity key".into() });
+        }
+        if identity.generation != self.generation {
+            return Err(Refusal::WrongGeneration { given: self.generation, current: identity.generation });
+        }
+        if self.new_key == identity.key || identity.previous.contains(&self.new_key) {
+            return Err(Refusal::invalid("csr", "a renewal needs a new key"));
+        }
+        if identity.next.as_ref().is_some_and(|next| next.key != self.new_key) {
+            lock(state, &self.node, "two different keys asked to succeed one generation: the key was copied");
+            return Ok(0);
+        }
+        let Some(node) = state.nodes.get_mut(&self.node) else { return Err(Refusal::not_found("node", self.node)) };
+        let generation = node.identity.generation + 1;
+        node.identity.next.get_or_insert(NextIdentity { key: self.new_key, csr: self.csr, certificate: None });
+        state.changes.push(Change::Node(self.node));
+        Ok(generation)
+    }
+}

@@ -1,0 +1,28 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{Refusal, State, TokenId, state::{Change, Context}};
+
+/// Takes a token back: an enrolment token admits nobody from now on, a bootstrap token is deleted from its cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevokeToken {
+    /// Public id of either kind.
+    pub id: TokenId,
+}
+
+impl RevokeToken {
+    pub(super) fn apply(self, state: &mut State, context: Context) -> Result<(), Refusal> {
+        let cluster = if let Some(token) = state.enrolment_tokens.get_mut(&self.id) {
+            token.revoked_ms.get_or_insert(context.now_ms);
+            token.cluster.clone()
+        } else if let Some(token) = state.bootstrap_tokens.get(&self.id) {
+            let cluster = token.cluster.clone();
+            state.end_bootstrap_token(&self.id);
+            cluster
+        } else {
+            return Err(Refusal::not_found("token", self.id));
+        };
+        state.event(false, "TokenRevoked", format!("token {} was revoked", self.id), Some(cluster), None);
+        state.changes.push(Change::Other);
+        Ok(())
+    }
+}

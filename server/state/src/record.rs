@@ -1,0 +1,18 @@
+//! What is remembered: plain data, no behaviour beyond questions about itself.
+
+pub mod cluster;
+pub mod credential;
+pub mod errand;
+pub mod event;
+pub mod fleet;
+pub mod node;
+
+pub use cluster::{Admission, CaCertificate, Cluster, ClusterSpec, NamedNode, Origin, Permit, PermitKind, Pool, Role};
+pub use credential::{BootstrapToken, BootstrapTokenState, EnrolmentToken, Purpose, TokenStanding};
+pub use errand::{Errand, ErrandKind, ErrandState};
+pub use event::Event;
+pub use fleet::{Fleet, SealedSecret};
+pub use node::{
+    Assurance, Certificate, EtcdMember, Identity, LastFailure, NextIdentity, Node, Observation, PhaseEntry, Placement,
+    Standing, Step, StepState, Suggestion, Verb,
+};

@@ -1,0 +1,111 @@
+//! Enrolment tokens (Muster's own) and bootstrap tokens (Kubernetes').
+
+use serde::{Deserialize, Serialize};
+
+use super::{Role, SealedSecret};
+use crate::{ClusterId, Digest, NodeId, NodeName, TokenId, facts::Selector};
+
+/// Admits machines, or gets them into the queue. Only its hash is known here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnrolmentToken {
+    /// Public part.
+    pub id: TokenId,
+    /// SHA-256 of the whole token.
+    pub sha256: Digest,
+    /// The cluster it is for.
+    pub cluster: ClusterId,
+    /// The pool it is for.
+    pub pool: String,
+    /// The one node it admits.
+    pub node_name: Option<NodeName>,
+    /// Machines it is for.
+    pub selector: Selector,
+    /// When it was made.
+    pub created_ms: u64,
+    /// When it runs out.
+    pub expires_ms: u64,
+    /// How often it may be used.
+    pub uses: u32,
+    /// By whom it was used, in order.
+    pub used_by: Vec<NodeId>,
+    /// When it was revoked.
+    pub revoked_ms: Option<u64>,
+}
+
+/// Whether an enrolment token can still be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TokenStanding {
+    /// It can.
+    Live,
+    /// All uses are used.
+    Spent,
+    /// Its time is over.
+    Expired,
+    /// An operator took it back.
+    Revoked,
+}
+
+impl EnrolmentToken {
+    /// Its standing at a time.
+    pub fn standing(&self, now_ms: u64) -> TokenStanding {
+        if self.revoked_ms.is_some() {
+            TokenStanding::Revoked
+        } else if self.used_by.len() >= self.uses as usize {
+            TokenStanding::Spent
+        } else if now_ms >= self.expires_ms {
+            TokenStanding::Expired
+        } else {
+            TokenStanding::Live
+        }
+    }
+}
+
+/// What a bootstrap token is for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Purpose {
+    /// One node's join: usage authentication only.
+    Node(NodeId),
+    /// A printed `kubeadm join` line: usages signing and authentication.
+    JoinCommand(Role),
+}
+
+/// Where a bootstrap token is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum BootstrapTokenState {
+    /// Made, not yet known to the cluster.
+    Minted,
+    /// A Secret of the cluster.
+    Present,
+    /// No longer needed; to be deleted from the cluster.
+    Ending,
+    /// Gone from the cluster.
+    Deleted,
+}
+
+/// A Kubernetes bootstrap token that Muster made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BootstrapToken {
+    /// Public part (6 characters).
+    pub id: TokenId,
+    /// The cluster it is for.
+    pub cluster: ClusterId,
+    /// What for.
+    pub purpose: Purpose,
+    /// The secret part, sealed.
+    pub secret: SealedSecret,
+    /// When it was made.
+    pub created_ms: u64,
+    /// Its lifetime from the moment it is applied.
+    pub ttl_ms: u64,
+    /// When it runs out.
+    pub expires_ms: u64,
+    /// Where it is in its life.
+    pub state: BootstrapTokenState,
+}
+
+impl BootstrapToken {
+    /// Present in the cluster and not run out.
+    pub fn is_live(&self, now_ms: u64) -> bool {
+        self.state == BootstrapTokenState::Present && now_ms < self.expires_ms
+    }
+}

@@ -1,0 +1,60 @@
+//! What a custodian does for a detached cluster, through its API.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ClusterId, NodeId, TokenId};
+
+/// What is to be done. Each is safe when done twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ErrandKind {
+    /// Make these bootstrap tokens Secrets of the cluster.
+    ApplyTokens(Vec<TokenId>),
+    /// Delete these bootstrap tokens' Secrets.
+    DeleteTokens(Vec<TokenId>),
+    /// Upload `kubeadm-certs` under the stored certificate key.
+    UploadCertificates,
+    /// List etcd's members: evidence on what became of this node's join.
+    ListEtcdMembers(NodeId),
+}
+
+/// Where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ErrandState {
+    /// To be done.
+    Open,
+    /// Done, reported, committed.
+    Done,
+}
+
+/// A piece of work for a custodian.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Errand {
+    /// Unique for ever in this fleet; `errand-<n>` is its step id.
+    pub number: u64,
+    /// Where.
+    pub cluster: ClusterId,
+    /// What.
+    pub kind: ErrandKind,
+    /// Who does it.
+    pub custodian: NodeId,
+    /// Where it stands.
+    pub state: ErrandState,
+    /// When it was made.
+    pub created_ms: u64,
+    /// Failures so far.
+    pub failures: u32,
+    /// Key fingerprint to which its payload was released.
+    pub released_to: Option<crate::Digest>,
+}
+
+impl Errand {
+    /// Its id as a step of an instruction.
+    pub fn step_id(&self) -> String {
+        format!("errand-{}", self.number)
+    }
+
+    /// The number in a step id.
+    pub fn number_of(step: &str) -> Option<u64> {
+        step.strip_prefix("errand-")?.parse().ok()
+    }
+}
