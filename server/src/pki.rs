@@ -1,0 +1,30 @@
+//! Certificates that Muster makes, checks and takes over.
+//!
+//! In reading order: the fleet's own authorities and what they issue (`fleet`, `request`), the PKI of a Kubernetes cluster
+//! made before any machine exists (`cluster`), and one that is brought in (`import`). Time is always a parameter, in
+//! milliseconds since 1970; keys leave only as secrets, to be sealed by the caller.
+//!
+//! Deliberately absent: verifying peers (`muster-trust` does that for both ends) and storing anything.
+
+mod certificate;
+mod cluster;
+mod error;
+mod fleet;
+mod import;
+mod issue;
+mod pem;
+mod request;
+
+pub use cluster::{
+    Authority as ClusterAuthority, ClusterPki, KeyAlgorithm, PkiFile, UnknownKeyAlgorithm, file,
+};
+pub use error::PkiError;
+pub use fleet::{Authority, FleetParts, FleetPki, NewFleet};
+pub use import::{
+    AuthorityReport, CertificateReport, EXPIRES_SOON_MS, FileProblem, ImportError, ImportReport,
+    Imported, KeyReport, Problem, import, read_dir,
+};
+pub use issue::{
+    Certified, LeafTerms, NODE_LIFETIME_MS, NewIdentity, OPERATOR_LIFETIME_MS, SERVER_LIFETIME_MS,
+};
+pub use request::{CertificateRequest, RequestError};
