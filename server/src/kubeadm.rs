@@ -1,6 +1,6 @@
 //! What stock kubeadm reads and writes, as pure functions: no I/O, no clock (time is passed in), and randomness
-//! only in functions called `generate…`. Whatever kubeadm would refuse is refused here first, with the path and the
-//! reason, so that no machine boots into a configuration that cannot work.
+//! only in functions called `generate…`. What can be known to be wrong before kubeadm runs is refused here, with the
+//! path and the reason, so that no machine boots into a configuration that cannot work.
 //!
 //! In reading order: the small values (`token`, `group`, `certificate_key`, `pin`, `endpoint`, `version`), the objects
 //! made of them (`token_secret`, `certs_secret`, `discovery`, `jws`, `rbac`), the configuration files (`config`), and
@@ -10,6 +10,7 @@
 
 pub mod certificate_key;
 pub mod certs_secret;
+pub mod config;
 pub mod discovery;
 pub mod endpoint;
 pub mod group;
