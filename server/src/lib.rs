@@ -1,6 +1,9 @@
 //! Muster's server and the operator's command line.
 
+pub mod config;
 pub mod kubeadm;
+pub mod logging;
 pub mod pki;
 pub mod seal;
 pub mod storage;
+mod suggestion;
