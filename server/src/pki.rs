@@ -15,16 +15,12 @@ mod issue;
 mod pem;
 mod request;
 
-pub use cluster::{
-    Authority as ClusterAuthority, ClusterPki, KeyAlgorithm, PkiFile, UnknownKeyAlgorithm, file,
-};
+pub use cluster::{Authority as ClusterAuthority, ClusterPki, KeyAlgorithm, PkiFile, UnknownKeyAlgorithm, file};
 pub use error::PkiError;
 pub use fleet::{Authority, FleetParts, FleetPki, NewFleet};
 pub use import::{
-    AuthorityReport, CertificateReport, EXPIRES_SOON_MS, FileProblem, ImportError, ImportReport,
-    Imported, KeyReport, Problem, import, read_dir,
+    AuthorityReport, CertificateReport, EXPIRES_SOON_MS, FileProblem, ImportError, ImportReport, Imported, KeyReport,
+    Problem, import, read_dir,
 };
-pub use issue::{
-    Certified, LeafTerms, NODE_LIFETIME_MS, NewIdentity, OPERATOR_LIFETIME_MS, SERVER_LIFETIME_MS,
-};
+pub use issue::{Certified, LeafTerms, NODE_LIFETIME_MS, NewIdentity, OPERATOR_LIFETIME_MS, SERVER_LIFETIME_MS};
 pub use request::{CertificateRequest, RequestError};

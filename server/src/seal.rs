@@ -1,10 +1,24 @@
 //! Encryption of every secret before it enters the Raft log.
 //!
-//! In reading order: what a secret is in memory (`secret`), where the key of a server comes from (`key_source`), how the
-//! fleet's data keys are kept under it (`data_key`), and how secrets are sealed with them (`sealer`).
+//! In reading order: what a secret is in memory (`secret`), where the key of a server comes from (`key_source`, `seal_key`),
+//! how the fleet's data keys are kept under it (`data_key`) and given to another voter (`handover`), and how secrets are
+//! sealed with them (`sealer`, `state`).
 //!
 //! Deliberately absent: who may see a secret. That is decided in the log, before anything here is called.
 
+mod aead;
+mod data_key;
+mod handover;
+mod key_source;
+mod seal_key;
+mod sealer;
 mod secret;
+mod state;
 
+pub use data_key::{DataKey, UnwrapError, WrapContext, WrappedDataKey};
+pub use handover::{hand_over, receive};
+pub use key_source::{KeySource, KeySourceError, PassphraseSource, Surroundings, create_key_file};
+pub use seal_key::{PASSPHRASE_CHARACTERS_MIN, SealKey, SealKeyError};
+pub use sealer::{OpenError, SECRET_BYTES_MAX, SealError, Sealer, SecretContext};
 pub use secret::{SecretBytes, SecretText};
+pub use state::{SealState, SealedReason};

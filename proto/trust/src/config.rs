@@ -66,10 +66,7 @@ pub fn client_config_with(
 ///
 /// # Errors
 /// If the chain and the key cannot be used.
-pub fn server_config(
-    identity: TlsIdentity,
-    client_auth: Option<RoleVerifier>,
-) -> Result<ServerConfig, IdentityError> {
+pub fn server_config(identity: TlsIdentity, client_auth: Option<RoleVerifier>) -> Result<ServerConfig, IdentityError> {
     server_config_with(Arc::new(IdentityCell::new(identity)?), client_auth)
 }
 

@@ -25,19 +25,13 @@ pub struct TlsIdentity {
 
 impl Clone for TlsIdentity {
     fn clone(&self) -> Self {
-        Self {
-            chain: self.chain.clone(),
-            key: self.key.clone_key(),
-        }
+        Self { chain: self.chain.clone(), key: self.key.clone_key() }
     }
 }
 
 impl fmt::Debug for TlsIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsIdentity")
-            .field("chain", &self.chain.len())
-            .field("key", &"[redacted]")
-            .finish()
+        f.debug_struct("TlsIdentity").field("chain", &self.chain.len()).field("key", &"[redacted]").finish()
     }
 }
 
@@ -69,9 +63,7 @@ impl IdentityCell {
     /// # Errors
     /// If the key does not belong to the leaf, or the leaf carries no identity.
     pub fn new(identity: TlsIdentity) -> Result<Self, IdentityError> {
-        Ok(Self {
-            current: RwLock::new(Current::new(identity)?),
-        })
+        Ok(Self { current: RwLock::new(Current::new(identity)?) })
     }
 
     /// Shows `identity` from the next handshake on. On an error the old one stays.
@@ -86,41 +78,25 @@ impl IdentityCell {
 
     /// Who this end is at present, and until when.
     pub fn peer(&self) -> Peer {
-        self.current
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .peer
-            .clone()
+        self.current.read().unwrap_or_else(PoisonError::into_inner).peer.clone()
     }
 
     fn certified_key(&self) -> Arc<CertifiedKey> {
-        Arc::clone(
-            &self
-                .current
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .key,
-        )
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).key)
     }
 }
 
 impl Current {
     fn new(identity: TlsIdentity) -> Result<Self, IdentityError> {
         let peer = Peer::of_certificates(&identity.chain)?;
-        let key = CertifiedKey::from_der(identity.chain, identity.key, &provider())
-            .map_err(IdentityError::Key)?;
-        Ok(Self {
-            key: Arc::new(key),
-            peer,
-        })
+        let key = CertifiedKey::from_der(identity.chain, identity.key, &provider()).map_err(IdentityError::Key)?;
+        Ok(Self { key: Arc::new(key), peer })
     }
 }
 
 impl fmt::Debug for IdentityCell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("IdentityCell")
-            .field(&self.peer().spiffe)
-            .finish()
+        f.debug_tuple("IdentityCell").field(&self.peer().spiffe).finish()
     }
 }
 

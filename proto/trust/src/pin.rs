@@ -66,9 +66,7 @@ impl FromStr for Pin {
     fn from_str(text: &str) -> Result<Self, PinError> {
         let digits = text.strip_prefix(PREFIX).ok_or(PinError::NoPrefix)?;
         if digits.chars().count() != 64 {
-            return Err(PinError::Length {
-                digits: digits.chars().count(),
-            });
+            return Err(PinError::Length { digits: digits.chars().count() });
         }
         let mut bytes = [0; 32];
         hex::decode_to_slice(digits, &mut bytes).map_err(|_| PinError::NotHex)?;
@@ -91,9 +89,7 @@ pub enum PinError {
         digits: usize,
     },
     /// A character that is no hexadecimal digit.
-    #[error(
-        "a pin has only the digits 0-9 and a-f after \"sha256:\"; copy it whole, as `muster pin` prints it"
-    )]
+    #[error("a pin has only the digits 0-9 and a-f after \"sha256:\"; copy it whole, as `muster pin` prints it")]
     NotHex,
 }
 
@@ -128,45 +124,24 @@ mod tests {
     fn a_bad_pin_is_refused_with_the_reason() {
         assert_eq!(TEXT[7..].parse::<Pin>(), Err(PinError::NoPrefix));
         assert_eq!("".parse::<Pin>(), Err(PinError::NoPrefix));
-        assert_eq!(
-            TEXT[..70].parse::<Pin>(),
-            Err(PinError::Length { digits: 63 })
-        );
-        assert_eq!(
-            format!("{TEXT}0").parse::<Pin>(),
-            Err(PinError::Length { digits: 65 })
-        );
-        assert_eq!(
-            format!("{}g", &TEXT[..70]).parse::<Pin>(),
-            Err(PinError::NotHex)
-        );
-        assert_eq!(
-            format!("{}é", &TEXT[..70]).parse::<Pin>(),
-            Err(PinError::NotHex)
-        );
+        assert_eq!(TEXT[..70].parse::<Pin>(), Err(PinError::Length { digits: 63 }));
+        assert_eq!(format!("{TEXT}0").parse::<Pin>(), Err(PinError::Length { digits: 65 }));
+        assert_eq!(format!("{}g", &TEXT[..70]).parse::<Pin>(), Err(PinError::NotHex));
+        assert_eq!(format!("{}é", &TEXT[..70]).parse::<Pin>(), Err(PinError::NotHex));
     }
 
     #[test]
     fn the_pin_of_a_certificate_is_the_digest_of_its_spki() {
         let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = rcgen::CertificateParams::new(vec!["a".to_owned()])
-            .unwrap()
-            .self_signed(&key)
-            .unwrap();
+        let certificate = rcgen::CertificateParams::new(vec!["a".to_owned()]).unwrap().self_signed(&key).unwrap();
         let spki = rcgen::PublicKeyData::subject_public_key_info(&key);
-        assert_eq!(
-            Pin::of_certificate(certificate.der()).unwrap(),
-            Pin::of_spki(&spki)
-        );
+        assert_eq!(Pin::of_certificate(certificate.der()).unwrap(), Pin::of_spki(&spki));
     }
 
     #[test]
     fn bytes_after_a_certificate_are_refused() {
         let key = rcgen::KeyPair::generate().unwrap();
-        let certificate = rcgen::CertificateParams::new(vec!["a".to_owned()])
-            .unwrap()
-            .self_signed(&key)
-            .unwrap();
+        let certificate = rcgen::CertificateParams::new(vec!["a".to_owned()]).unwrap().self_signed(&key).unwrap();
         let mut der = certificate.der().to_vec();
         der.push(0);
         assert!(Pin::of_certificate(&der.into()).is_err());

@@ -102,19 +102,11 @@ pub struct SealedToNode {
 ///
 /// # Errors
 /// If the public key is no point that can be agreed with.
-pub fn seal_to(
-    public: &SealingPublicKey,
-    context: &[u8],
-    plaintext: &[u8],
-) -> Result<SealedToNode, SealingError> {
+pub fn seal_to(public: &SealingPublicKey, context: &[u8], plaintext: &[u8]) -> Result<SealedToNode, SealingError> {
     let bound = [DOMAIN, context].concat();
-    let (enc, ciphertext) = SUITE
-        .seal(&bound, &bound, plaintext, &HpkePublicKey(public.0.to_vec()))
-        .map_err(|_| SealingError::Key)?;
-    Ok(SealedToNode {
-        enc: enc.0,
-        ciphertext,
-    })
+    let (enc, ciphertext) =
+        SUITE.seal(&bound, &bound, plaintext, &HpkePublicKey(public.0.to_vec())).map_err(|_| SealingError::Key)?;
+    Ok(SealedToNode { enc: enc.0, ciphertext })
 }
 
 /// Opens what [`seal_to`] made for this key and `context`.
@@ -129,13 +121,7 @@ pub fn open(
     let bound = [DOMAIN, context].concat();
     let secret = HpkePrivateKey::from(private.secret.to_vec());
     SUITE
-        .open(
-            &EncapsulatedSecret(sealed.enc.clone()),
-            &bound,
-            &bound,
-            &sealed.ciphertext,
-            &secret,
-        )
+        .open(&EncapsulatedSecret(sealed.enc.clone()), &bound, &bound, &sealed.ciphertext, &secret)
         .map(Zeroizing::new)
         .map_err(|_| SealingError::Open)
 }
@@ -160,10 +146,7 @@ mod tests {
         let key = SealingPrivateKey::generate().unwrap();
         let sealed = seal_to(&key.public(), b"node-1/7", b"secret").unwrap();
         assert_eq!(sealed.ciphertext.len(), 6 + 16);
-        assert_eq!(
-            open(&key, b"node-1/7", &sealed).unwrap().as_slice(),
-            b"secret"
-        );
+        assert_eq!(open(&key, b"node-1/7", &sealed).unwrap().as_slice(), b"secret");
     }
 
     #[test]
@@ -180,34 +163,19 @@ mod tests {
         let key = SealingPrivateKey::generate().unwrap();
         let other = SealingPrivateKey::generate().unwrap();
         let sealed = seal_to(&key.public(), b"node-1/7", b"secret").unwrap();
-        assert_eq!(
-            open(&key, b"node-1/8", &sealed).unwrap_err(),
-            SealingError::Open
-        );
+        assert_eq!(open(&key, b"node-1/8", &sealed).unwrap_err(), SealingError::Open);
         assert_eq!(open(&key, b"", &sealed).unwrap_err(), SealingError::Open);
-        assert_eq!(
-            open(&other, b"node-1/7", &sealed).unwrap_err(),
-            SealingError::Open
-        );
+        assert_eq!(open(&other, b"node-1/7", &sealed).unwrap_err(), SealingError::Open);
         for i in 0..sealed.ciphertext.len() {
             let mut altered = sealed.clone();
             altered.ciphertext[i] ^= 1;
-            assert_eq!(
-                open(&key, b"node-1/7", &altered).unwrap_err(),
-                SealingError::Open
-            );
+            assert_eq!(open(&key, b"node-1/7", &altered).unwrap_err(), SealingError::Open);
         }
         let mut altered = sealed.clone();
         altered.enc[0] ^= 1;
-        assert_eq!(
-            open(&key, b"node-1/7", &altered).unwrap_err(),
-            SealingError::Open
-        );
+        assert_eq!(open(&key, b"node-1/7", &altered).unwrap_err(), SealingError::Open);
         altered.enc.clear();
-        assert_eq!(
-            open(&key, b"node-1/7", &altered).unwrap_err(),
-            SealingError::Open
-        );
+        assert_eq!(open(&key, b"node-1/7", &altered).unwrap_err(), SealingError::Open);
     }
 
     #[test]
@@ -215,10 +183,7 @@ mod tests {
         let key = SealingPrivateKey::generate().unwrap();
         let public = HpkePublicKey(key.public().as_bytes().to_vec());
         let (enc, ciphertext) = SUITE.seal(b"c", b"c", b"secret", &public).unwrap();
-        let sealed = SealedToNode {
-            enc: enc.0,
-            ciphertext,
-        };
+        let sealed = SealedToNode { enc: enc.0, ciphertext };
         assert_eq!(open(&key, b"c", &sealed).unwrap_err(), SealingError::Open);
     }
 
@@ -231,20 +196,11 @@ mod tests {
 
     #[test]
     fn a_key_of_another_length_or_order_is_refused() {
-        assert_eq!(
-            SealingPublicKey::from_bytes(&[9; 31]).unwrap_err(),
-            SealingError::Key
-        );
-        assert_eq!(
-            SealingPrivateKey::from_bytes(&[9; 33]).unwrap_err(),
-            SealingError::Key
-        );
+        assert_eq!(SealingPublicKey::from_bytes(&[9; 31]).unwrap_err(), SealingError::Key);
+        assert_eq!(SealingPrivateKey::from_bytes(&[9; 33]).unwrap_err(), SealingError::Key);
         // The point of small order would give every sender the same shared secret.
         let zero = SealingPublicKey::from_bytes(&[0; 32]).unwrap();
-        assert_eq!(
-            seal_to(&zero, b"c", b"secret").unwrap_err(),
-            SealingError::Key
-        );
+        assert_eq!(seal_to(&zero, b"c", b"secret").unwrap_err(), SealingError::Key);
     }
 
     #[test]

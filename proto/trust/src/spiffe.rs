@@ -59,11 +59,7 @@ impl SpiffeId {
     pub fn new(fleet: &str, role: Role, id: &str) -> Result<Self, SpiffeError> {
         check_name(fleet)?;
         check_name(id)?;
-        Ok(Self {
-            fleet: fleet.to_owned(),
-            role,
-            id: id.to_owned(),
-        })
+        Ok(Self { fleet: fleet.to_owned(), role, id: id.to_owned() })
     }
 
     /// The identity that a certificate carries. Its DNS and IP names do not matter; its URI name must be the only one.
@@ -72,19 +68,11 @@ impl SpiffeId {
     /// If there is no certificate, not exactly one URI name, or the name is no identity of this form.
     pub fn of_certificate(certificate: &CertificateDer<'_>) -> Result<Self, SpiffeError> {
         let certificate = x509::parse(certificate)?;
-        let names = certificate
-            .subject_alternative_name()
-            .map_err(|_| NotACertificate)?;
+        let names = certificate.subject_alternative_name().map_err(|_| NotACertificate)?;
         let uris: Vec<&str> = names
             .iter()
             .flat_map(|names| &names.value.general_names)
-            .filter_map(|name| {
-                if let GeneralName::URI(uri) = name {
-                    Some(*uri)
-                } else {
-                    None
-                }
-            })
+            .filter_map(|name| if let GeneralName::URI(uri) = name { Some(*uri) } else { None })
             .collect();
         match uris.as_slice() {
             [uri] => uri.parse(),
@@ -123,18 +111,13 @@ impl FromStr for SpiffeId {
         let [fleet, role, id] = parts.as_slice() else {
             return Err(SpiffeError::Form);
         };
-        let role = Role::ALL
-            .into_iter()
-            .find(|known| known.as_str() == *role)
-            .ok_or(SpiffeError::Role)?;
+        let role = Role::ALL.into_iter().find(|known| known.as_str() == *role).ok_or(SpiffeError::Role)?;
         Self::new(fleet, role, id)
     }
 }
 
 fn check_name(name: &str) -> Result<(), SpiffeError> {
-    let characters = name
-        .bytes()
-        .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-'));
+    let characters = name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-'));
     let ends = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
     let good = name.len() <= NAME_BYTES_MAX
         && characters
@@ -199,47 +182,26 @@ mod tests {
         ] {
             assert_eq!(text.parse::<SpiffeId>(), Err(SpiffeError::Form), "{text}");
         }
-        assert_eq!(
-            "spiffe://f/root/n".parse::<SpiffeId>(),
-            Err(SpiffeError::Role)
-        );
-        assert_eq!(
-            "spiffe://f/Node/n".parse::<SpiffeId>(),
-            Err(SpiffeError::Role)
-        );
+        assert_eq!("spiffe://f/root/n".parse::<SpiffeId>(), Err(SpiffeError::Role));
+        assert_eq!("spiffe://f/Node/n".parse::<SpiffeId>(), Err(SpiffeError::Role));
     }
 
     #[test]
     fn names_that_could_be_read_in_two_ways_are_refused() {
         let long = "a".repeat(254);
-        for name in [
-            "", "A", "a b", "a_b", "a%2fb", ".a", "a.", "-a", "a-", "a..b", "a\0", "é", "a?x",
-            "a#x", "a@b", &long,
-        ] {
-            assert_eq!(
-                SpiffeId::new(name, Role::Node, "n"),
-                Err(SpiffeError::Name),
-                "{name:?}"
-            );
-            assert_eq!(
-                SpiffeId::new("f", Role::Node, name),
-                Err(SpiffeError::Name),
-                "{name:?}"
-            );
+        for name in
+            ["", "A", "a b", "a_b", "a%2fb", ".a", "a.", "-a", "a-", "a..b", "a\0", "é", "a?x", "a#x", "a@b", &long]
+        {
+            assert_eq!(SpiffeId::new(name, Role::Node, "n"), Err(SpiffeError::Name), "{name:?}");
+            assert_eq!(SpiffeId::new("f", Role::Node, name), Err(SpiffeError::Name), "{name:?}");
         }
         assert!(SpiffeId::new(&"a".repeat(253), Role::Node, "n").is_ok());
     }
 
     fn mk_certificate(uris: &[&str]) -> CertificateDer<'static> {
         let mut params = CertificateParams::new(vec!["host.example".to_owned()]).unwrap();
-        params.subject_alt_names.extend(
-            uris.iter()
-                .map(|uri| SanType::URI((*uri).try_into().unwrap())),
-        );
-        params
-            .self_signed(&KeyPair::generate().unwrap())
-            .unwrap()
-            .into()
+        params.subject_alt_names.extend(uris.iter().map(|uri| SanType::URI((*uri).try_into().unwrap())));
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().into()
     }
 
     #[test]
@@ -254,8 +216,7 @@ mod tests {
         assert_eq!(none, Err(SpiffeError::UriCount { count: 0 }));
         let two = SpiffeId::of_certificate(&mk_certificate(&["spiffe://f/node/n", "https://x"]));
         assert_eq!(two, Err(SpiffeError::UriCount { count: 2 }));
-        let same =
-            SpiffeId::of_certificate(&mk_certificate(&["spiffe://f/node/n", "spiffe://f/node/n"]));
+        let same = SpiffeId::of_certificate(&mk_certificate(&["spiffe://f/node/n", "spiffe://f/node/n"]));
         assert_eq!(same, Err(SpiffeError::UriCount { count: 2 }));
     }
 }

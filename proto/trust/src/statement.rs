@@ -4,9 +4,7 @@
 //! (nonce, CSR, sealing key, hardware facts) is made by the callers; here it is bytes, signed and verified as sent.
 
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, UnparsedPublicKey,
-};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, UnparsedPublicKey};
 
 /// What keeps these signatures apart from any other use of the key, TLS and CSR included.
 const DOMAIN: &[u8] = b"muster/enrolment/v1\0";
@@ -14,8 +12,8 @@ const DOMAIN: &[u8] = b"muster/enrolment/v1\0";
 /// A DER SubjectPublicKeyInfo of a P-256 key up to its point: id-ecPublicKey, prime256v1, a bit string of 66 bytes, and
 /// the mark of an uncompressed point (RFC 5480).
 const P256_SPKI_PREFIX: [u8; 27] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
-    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
 ];
 const P256_SPKI_BYTES: usize = 91;
 
@@ -26,9 +24,7 @@ const P256_SPKI_BYTES: usize = 91;
 pub fn sign(key_pkcs8_der: &[u8], statement: &[u8]) -> Result<Vec<u8>, StatementError> {
     let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, key_pkcs8_der)
         .map_err(|_| StatementError::PrivateKey)?;
-    let signature = key
-        .sign(&SystemRandom::new(), &bound(statement))
-        .map_err(|_| StatementError::PrivateKey)?;
+    let signature = key.sign(&SystemRandom::new(), &bound(statement)).map_err(|_| StatementError::PrivateKey)?;
     Ok(signature.as_ref().to_vec())
 }
 
@@ -55,11 +51,7 @@ pub fn check_key(spki_der: &[u8]) -> Result<(), StatementError> {
 fn p256_point(spki_der: &[u8]) -> Result<&[u8], StatementError> {
     let good = spki_der.len() == P256_SPKI_BYTES && spki_der.starts_with(&P256_SPKI_PREFIX);
     // The mark of an uncompressed point is the last byte of the prefix and the first of the point.
-    if good {
-        Ok(&spki_der[P256_SPKI_PREFIX.len() - 1..])
-    } else {
-        Err(StatementError::PublicKey)
-    }
+    if good { Ok(&spki_der[P256_SPKI_PREFIX.len() - 1..]) } else { Err(StatementError::PublicKey) }
 }
 
 fn bound(statement: &[u8]) -> Vec<u8> {
@@ -104,56 +96,28 @@ mod tests {
         let (key, spki) = mk_key();
         let (_, other) = mk_key();
         let signature = sign(key.serialized_der(), b"statement").unwrap();
-        assert_eq!(
-            verify(&spki, b"statemenT", &signature),
-            Err(StatementError::Signature)
-        );
-        assert_eq!(
-            verify(&other, b"statement", &signature),
-            Err(StatementError::Signature)
-        );
-        assert_eq!(
-            verify(&spki, b"statement", &signature[1..]),
-            Err(StatementError::Signature)
-        );
-        assert_eq!(
-            verify(&spki, b"statement", b""),
-            Err(StatementError::Signature)
-        );
+        assert_eq!(verify(&spki, b"statemenT", &signature), Err(StatementError::Signature));
+        assert_eq!(verify(&other, b"statement", &signature), Err(StatementError::Signature));
+        assert_eq!(verify(&spki, b"statement", &signature[1..]), Err(StatementError::Signature));
+        assert_eq!(verify(&spki, b"statement", b""), Err(StatementError::Signature));
     }
 
     #[test]
     fn a_signature_made_without_the_domain_does_not_verify() {
         let (key, spki) = mk_key();
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, key.serialized_der())
-            .unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, key.serialized_der()).unwrap();
         let signature = pair.sign(&SystemRandom::new(), b"statement").unwrap();
-        assert_eq!(
-            verify(&spki, b"statement", signature.as_ref()),
-            Err(StatementError::Signature)
-        );
+        assert_eq!(verify(&spki, b"statement", signature.as_ref()), Err(StatementError::Signature));
     }
 
     #[test]
     fn only_a_p256_key_in_its_one_form_is_accepted() {
         let p384 = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap();
         let ed25519 = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-        assert_eq!(
-            sign(p384.serialized_der(), b"s"),
-            Err(StatementError::PrivateKey)
-        );
-        assert_eq!(
-            sign(ed25519.serialized_der(), b"s"),
-            Err(StatementError::PrivateKey)
-        );
-        assert_eq!(
-            check_key(&p384.subject_public_key_info()),
-            Err(StatementError::PublicKey)
-        );
-        assert_eq!(
-            check_key(&ed25519.subject_public_key_info()),
-            Err(StatementError::PublicKey)
-        );
+        assert_eq!(sign(p384.serialized_der(), b"s"), Err(StatementError::PrivateKey));
+        assert_eq!(sign(ed25519.serialized_der(), b"s"), Err(StatementError::PrivateKey));
+        assert_eq!(check_key(&p384.subject_public_key_info()), Err(StatementError::PublicKey));
+        assert_eq!(check_key(&ed25519.subject_public_key_info()), Err(StatementError::PublicKey));
 
         let (_, mut spki) = mk_key();
         check_key(&spki).unwrap();

@@ -1,8 +1,7 @@
 //! A fleet's certificates for tests, and any that break a rule.
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, SanType,
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use time::{Duration, OffsetDateTime};
@@ -46,10 +45,7 @@ pub(crate) fn mk_root(name: &str) -> Authority {
 
 pub(crate) fn usages(role: Role) -> Vec<ExtendedKeyUsagePurpose> {
     match role {
-        Role::Server => vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ],
+        Role::Server => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
         Role::Node | Role::Operator => vec![ExtendedKeyUsagePurpose::ClientAuth],
     }
 }
@@ -122,15 +118,8 @@ impl Fleet {
 
     pub(crate) fn identity(&self, role: Role, id: &str) -> TlsIdentity {
         let leaf = self.leaf(role, id);
-        let chain = [
-            leaf.der,
-            self.issuer(role).der().clone(),
-            self.root.der().clone(),
-        ];
+        let chain = [leaf.der, self.issuer(role).der().clone(), self.root.der().clone()];
         let key = PrivateKeyDer::try_from(leaf.key.serialize_der()).unwrap();
-        TlsIdentity {
-            chain: chain.to_vec(),
-            key,
-        }
+        TlsIdentity { chain: chain.to_vec(), key }
     }
 }

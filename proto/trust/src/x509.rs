@@ -8,9 +8,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 #[error("not a DER X.509 certificate")]
 pub struct NotACertificate;
 
-pub(crate) fn parse<'a>(
-    der: &'a CertificateDer<'_>,
-) -> Result<X509Certificate<'a>, NotACertificate> {
+pub(crate) fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, NotACertificate> {
     match X509Certificate::from_der(der.as_ref()) {
         Ok(([], certificate)) => Ok(certificate),
         _ => Err(NotACertificate),

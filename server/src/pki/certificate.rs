@@ -14,17 +14,11 @@ pub(super) const BACKDATE_MS: u64 = 5 * 60 * 1000;
 pub(super) const AUTHORITY_LIFETIME_MS: u64 = 10 * 365 * 24 * 3600 * 1000;
 
 /// Parameters with a subject of `common_name` alone (empty: no subject), the dates, and a random serial number.
-pub(super) fn params(
-    common_name: &str,
-    not_before_ms: u64,
-    not_after_ms: u64,
-) -> Result<CertificateParams, PkiError> {
+pub(super) fn params(common_name: &str, not_before_ms: u64, not_after_ms: u64) -> Result<CertificateParams, PkiError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     if !common_name.is_empty() {
-        params
-            .distinguished_name
-            .push(DnType::CommonName, common_name);
+        params.distinguished_name.push(DnType::CommonName, common_name);
     }
     params.not_before = moment(not_before_ms)?;
     params.not_after = moment(not_after_ms)?;
@@ -47,9 +41,7 @@ fn serial() -> Result<SerialNumber, PkiError> {
 }
 
 /// Reads one certificate with nothing after it.
-pub(super) fn parse<'a>(
-    der: &'a CertificateDer<'_>,
-) -> Result<X509Certificate<'a>, NotACertificate> {
+pub(super) fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, NotACertificate> {
     match X509Certificate::from_der(der.as_ref()) {
         Ok(([], certificate)) => Ok(certificate),
         _ => Err(NotACertificate),
@@ -60,8 +52,5 @@ pub(super) fn parse<'a>(
 pub(super) fn dates_ms(certificate: &X509Certificate<'_>) -> (u64, u64) {
     let ms = |seconds: i64| u64::try_from(seconds).unwrap_or(0).saturating_mul(1000);
     let validity = certificate.validity();
-    (
-        ms(validity.not_before.timestamp()),
-        ms(validity.not_after.timestamp()),
-    )
+    (ms(validity.not_before.timestamp()), ms(validity.not_after.timestamp()))
 }

@@ -96,12 +96,8 @@ pub enum KeyAlgorithm {
 
 impl KeyAlgorithm {
     /// Every algorithm.
-    pub const ALL: [KeyAlgorithm; 4] = [
-        KeyAlgorithm::Rsa2048,
-        KeyAlgorithm::Rsa3072,
-        KeyAlgorithm::Rsa4096,
-        KeyAlgorithm::EcdsaP256,
-    ];
+    pub const ALL: [KeyAlgorithm; 4] =
+        [KeyAlgorithm::Rsa2048, KeyAlgorithm::Rsa3072, KeyAlgorithm::Rsa4096, KeyAlgorithm::EcdsaP256];
 
     /// kubeadm's word for it.
     pub const fn as_str(self) -> &'static str {
@@ -134,10 +130,7 @@ impl FromStr for KeyAlgorithm {
     type Err = UnknownKeyAlgorithm;
 
     fn from_str(text: &str) -> Result<Self, UnknownKeyAlgorithm> {
-        Self::ALL
-            .into_iter()
-            .find(|known| known.as_str() == text)
-            .ok_or(UnknownKeyAlgorithm)
+        Self::ALL.into_iter().find(|known| known.as_str() == text).ok_or(UnknownKeyAlgorithm)
     }
 }
 
@@ -200,11 +193,7 @@ impl ClusterPki {
     pub fn pins(&self) -> Result<Vec<Pin>, PkiError> {
         let text = self.files.get(file::CA_CRT).map_or("", PkiFile::expose);
         CertificateDer::pem_slice_iter(text.as_bytes())
-            .map(|item| {
-                Ok(Pin::of_certificate(
-                    &item.map_err(|_| muster_trust::NotACertificate)?,
-                )?)
-            })
+            .map(|item| Ok(Pin::of_certificate(&item.map_err(|_| muster_trust::NotACertificate)?)?))
             .collect()
     }
 }
@@ -215,20 +204,13 @@ fn private(key: &KeyPair) -> PkiFile {
 }
 
 /// As client-go's NewSelfSignedCACert: the same usages, dates, name and DNS name.
-fn certify(
-    authority: Authority,
-    key: &KeyPair,
-    now_ms: u64,
-) -> Result<CertificateDer<'static>, PkiError> {
+fn certify(authority: Authority, key: &KeyPair, now_ms: u64) -> Result<CertificateDer<'static>, PkiError> {
     let not_after_ms = now_ms.saturating_add(AUTHORITY_LIFETIME_MS);
     let name = authority.common_name();
     let mut params = certificate::params(name, now_ms.saturating_sub(BACKDATE_MS), not_after_ms)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![
-        KeyUsagePurpose::DigitalSignature,
-        KeyUsagePurpose::KeyEncipherment,
-        KeyUsagePurpose::KeyCertSign,
-    ];
+    params.key_usages =
+        vec![KeyUsagePurpose::DigitalSignature, KeyUsagePurpose::KeyEncipherment, KeyUsagePurpose::KeyCertSign];
     params.subject_alt_names = vec![SanType::DnsName(name.try_into()?)];
     Ok(params.self_signed(key)?.into())
 }

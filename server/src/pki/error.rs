@@ -35,9 +35,7 @@ pub enum PkiError {
         ms: u64,
     },
     /// The issuing authority cannot sign at this time.
-    #[error(
-        "the {role} authority of the fleet has expired or is not valid yet; check this server's clock"
-    )]
+    #[error("the {role} authority of the fleet has expired or is not valid yet; check this server's clock")]
     AuthorityDates {
         /// Whose authority.
         role: Role,

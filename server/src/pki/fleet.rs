@@ -22,31 +22,19 @@ impl Authority {
     ///
     /// # Errors
     /// If they do not belong together, or the certificate is no authority's.
-    pub fn from_parts(
-        certificate: CertificateDer<'static>,
-        key: &SecretBytes,
-    ) -> Result<Self, PkiError> {
+    pub fn from_parts(certificate: CertificateDer<'static>, key: &SecretBytes) -> Result<Self, PkiError> {
         let key = PrivatePkcs8KeyDer::from(key.expose());
         let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &rcgen::PKCS_ECDSA_P256_SHA256)
-            .map_err(|_| PkiError::Mismatch {
-                what: "a key is not a P-256 key in PKCS#8 form",
-            })?;
+            .map_err(|_| PkiError::Mismatch { what: "a key is not a P-256 key in PKCS#8 form" })?;
         let parsed = certificate::parse(&certificate)?;
         if parsed.public_key().raw != key.subject_public_key_info() {
-            return Err(PkiError::Mismatch {
-                what: "a key does not belong to its certificate",
-            });
+            return Err(PkiError::Mismatch { what: "a key does not belong to its certificate" });
         }
         if !parsed.is_ca() {
-            return Err(PkiError::Mismatch {
-                what: "a certificate is not an authority's",
-            });
+            return Err(PkiError::Mismatch { what: "a certificate is not an authority's" });
         }
         let issuer = Issuer::from_ca_cert_der(&certificate, key)?;
-        Ok(Self {
-            certificate,
-            issuer,
-        })
+        Ok(Self { certificate, issuer })
     }
 
     /// The certificate.
@@ -66,16 +54,13 @@ impl Authority {
     /// First and last moment, milliseconds since 1970.
     pub(super) fn dates_ms(&self) -> (u64, u64) {
         // It was parsed when the authority was made; an unreadable one would be valid never.
-        certificate::parse(&self.certificate)
-            .map_or((0, 0), |parsed| certificate::dates_ms(&parsed))
+        certificate::parse(&self.certificate).map_or((0, 0), |parsed| certificate::dates_ms(&parsed))
     }
 }
 
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Authority")
-            .field("key", &"[redacted]")
-            .finish_non_exhaustive()
+        f.debug_struct("Authority").field("key", &"[redacted]").finish_non_exhaustive()
     }
 }
 
@@ -124,13 +109,7 @@ impl FleetPki {
             operator: mk_intermediate(&root, Role::Operator, now_ms)?,
             root: root.certificate.clone(),
         };
-        Ok(NewFleet {
-            pki: Self {
-                fleet: fleet.to_owned(),
-                parts,
-            },
-            root_key: root.key(),
-        })
+        Ok(NewFleet { pki: Self { fleet: fleet.to_owned(), parts }, root_key: root.key() })
     }
 
     /// The fleet with these authorities, as they were stored. A restored fleet has the old authorities under a new id.
@@ -139,10 +118,7 @@ impl FleetPki {
     /// If an intermediate was not signed by the root or may not be used for its role.
     pub fn from_parts(fleet: &str, parts: FleetParts) -> Result<Self, PkiError> {
         SpiffeId::new(fleet, Role::Server, "x")?;
-        let pki = Self {
-            fleet: fleet.to_owned(),
-            parts,
-        };
+        let pki = Self { fleet: fleet.to_owned(), parts };
         for role in Role::ALL {
             pki.check_intermediate(role)?;
         }
@@ -152,23 +128,14 @@ impl FleetPki {
     fn check_intermediate(&self, role: Role) -> Result<(), PkiError> {
         let root = certificate::parse(&self.parts.root)?;
         let intermediate = certificate::parse(self.authority(role).certificate())?;
-        if intermediate
-            .verify_signature(Some(root.public_key()))
-            .is_err()
-        {
-            return Err(PkiError::Mismatch {
-                what: "an intermediate was not signed by the root",
-            });
+        if intermediate.verify_signature(Some(root.public_key())).is_err() {
+            return Err(PkiError::Mismatch { what: "an intermediate was not signed by the root" });
         }
-        let usage = intermediate
-            .extended_key_usage()
-            .map_err(|_| NotACertificate)?;
+        let usage = intermediate.extended_key_usage().map_err(|_| NotACertificate)?;
         let serves = usage.as_ref().is_some_and(|usage| usage.value.server_auth);
         let calls = usage.as_ref().is_some_and(|usage| usage.value.client_auth);
         if serves != (role == Role::Server) || !calls {
-            return Err(PkiError::Mismatch {
-                what: "an intermediate is not for its role",
-            });
+            return Err(PkiError::Mismatch { what: "an intermediate is not for its role" });
         }
         Ok(())
     }
@@ -205,11 +172,7 @@ impl FleetPki {
     /// # Errors
     /// If the intermediate cannot be an anchor, which [`FleetPki::from_parts`] rules out.
     pub fn role_verifier(&self, role: Role) -> Result<RoleVerifier, VerifyError> {
-        RoleVerifier::new(
-            role,
-            &self.fleet,
-            vec![self.authority(role).certificate().clone()],
-        )
+        RoleVerifier::new(role, &self.fleet, vec![self.authority(role).certificate().clone()])
     }
 }
 
@@ -218,10 +181,7 @@ fn mk_root(now_ms: u64) -> Result<Authority, PkiError> {
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
     params.use_authority_key_identifier_extension = false;
     let certificate = params.self_signed(&key)?.into();
-    Ok(Authority {
-        certificate,
-        issuer: Issuer::new(params, key),
-    })
+    Ok(Authority { certificate, issuer: Issuer::new(params, key) })
 }
 
 fn mk_intermediate(root: &Authority, role: Role, now_ms: u64) -> Result<Authority, PkiError> {
@@ -229,17 +189,10 @@ fn mk_intermediate(root: &Authority, role: Role, now_ms: u64) -> Result<Authorit
     params.extended_key_usages = usages(role);
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
     let certificate = params.signed_by(&key, root.issuer())?.into();
-    Ok(Authority {
-        certificate,
-        issuer: Issuer::new(params, key),
-    })
+    Ok(Authority { certificate, issuer: Issuer::new(params, key) })
 }
 
-fn authority_params(
-    name: &str,
-    below: u8,
-    now_ms: u64,
-) -> Result<rcgen::CertificateParams, PkiError> {
+fn authority_params(name: &str, below: u8, now_ms: u64) -> Result<rcgen::CertificateParams, PkiError> {
     let not_after_ms = now_ms.saturating_add(AUTHORITY_LIFETIME_MS);
     let mut params = certificate::params(name, now_ms.saturating_sub(BACKDATE_MS), not_after_ms)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));

@@ -20,8 +20,7 @@ mod report;
 
 pub use directory::read_dir;
 pub use report::{
-    AuthorityReport, CertificateReport, EXPIRES_SOON_MS, FileProblem, ImportError, ImportReport,
-    KeyReport, Problem,
+    AuthorityReport, CertificateReport, EXPIRES_SOON_MS, FileProblem, ImportError, ImportReport, KeyReport, Problem,
 };
 
 /// No file of a kubeadm PKI is longer than a few kilobytes.
@@ -72,40 +71,19 @@ pub struct Imported {
 /// # Errors
 /// Everything that is wrong with any file that would be kept.
 pub fn import(files: &BTreeMap<String, Vec<u8>>, now_ms: u64) -> Result<Imported, ImportError> {
-    let mut reading = Reading {
-        files,
-        now_ms,
-        kept: BTreeMap::new(),
-        problems: Vec::new(),
-        missing: Vec::new(),
-    };
-    let authorities = Authority::ALL
-        .into_iter()
-        .filter_map(|authority| reading.authority(authority))
-        .collect();
+    let mut reading = Reading { files, now_ms, kept: BTreeMap::new(), problems: Vec::new(), missing: Vec::new() };
+    let authorities = Authority::ALL.into_iter().filter_map(|authority| reading.authority(authority)).collect();
     reading.service_accounts();
     if !reading.problems.is_empty() {
-        return Err(ImportError {
-            problems: reading.problems,
-        });
+        return Err(ImportError { problems: reading.problems });
     }
     let (machine, unknown) = files
         .keys()
         .filter(|name| !SHARED_FILES.contains(&name.as_str()))
         .cloned()
         .partition(|name| MACHINE_FILES.contains(&name.as_str()));
-    let report = ImportReport {
-        authorities,
-        missing: reading.missing,
-        machine,
-        unknown,
-    };
-    Ok(Imported {
-        pki: ClusterPki {
-            files: reading.kept,
-        },
-        report,
-    })
+    let report = ImportReport { authorities, missing: reading.missing, machine, unknown };
+    Ok(Imported { pki: ClusterPki { files: reading.kept }, report })
 }
 
 struct Reading<'a> {
@@ -119,19 +97,13 @@ struct Reading<'a> {
 impl Reading<'_> {
     fn authority(&mut self, authority: Authority) -> Option<AuthorityReport> {
         let (certificate_file, key_file) = (authority.certificate_file(), authority.key_file());
-        let certificates = self
-            .files
-            .get(certificate_file)
-            .map(|bytes| self.bundle(bytes));
+        let certificates = self.files.get(certificate_file).map(|bytes| self.bundle(bytes));
         let key = self.files.get(key_file).map(|bytes| private_key(bytes));
         let certificates = match (certificates, &key) {
             (Some(Ok(certificates)), _) => certificates,
             (Some(Err(problem)), _) => return self.refuse(certificate_file, problem),
             (None, Some(_)) => {
-                return self.refuse(
-                    key_file,
-                    Problem::KeyWithoutCertificate { certificate_file },
-                );
+                return self.refuse(key_file, Problem::KeyWithoutCertificate { certificate_file });
             }
             (None, None) if authority == Authority::Cluster => {
                 return self.refuse(certificate_file, Problem::Missing);
@@ -152,13 +124,8 @@ impl Reading<'_> {
                 KeyReport::Present
             }
         };
-        self.kept
-            .insert(certificate_file, PkiFile::Public(certificates.text));
-        Some(AuthorityReport {
-            authority,
-            certificates: certificates.reports,
-            key: key_report,
-        })
+        self.kept.insert(certificate_file, PkiFile::Public(certificates.text));
+        Some(AuthorityReport { authority, certificates: certificates.reports, key: key_report })
     }
 
     fn service_accounts(&mut self) {
@@ -180,17 +147,11 @@ impl Reading<'_> {
         };
         match (key, public) {
             (Some(key), Some(public)) if key.pair.subject_public_key_info() != public.as_ref() => {
-                self.refuse::<()>(
-                    file::SA_PUB,
-                    Problem::PublicKeyOfAnother {
-                        key_file: file::SA_KEY,
-                    },
-                );
+                self.refuse::<()>(file::SA_PUB, Problem::PublicKeyOfAnother { key_file: file::SA_KEY });
             }
             (Some(key), _) => {
                 // kubeadm writes both; whoever kept the key alone lost nothing.
-                let text =
-                    pem::encode("PUBLIC KEY", &key.pair.subject_public_key_info()).to_string();
+                let text = pem::encode("PUBLIC KEY", &key.pair.subject_public_key_info()).to_string();
                 self.kept.insert(file::SA_PUB, PkiFile::Public(text));
                 self.kept.insert(file::SA_KEY, key.file);
             }
@@ -213,9 +174,7 @@ impl Reading<'_> {
         let mut bundle = Bundle::default();
         for item in CertificateDer::pem_slice_iter(bytes) {
             if bundle.reports.len() == BUNDLE_CERTIFICATES_MAX {
-                return Err(Problem::TooManyCertificates {
-                    max: BUNDLE_CERTIFICATES_MAX,
-                });
+                return Err(Problem::TooManyCertificates { max: BUNDLE_CERTIFICATES_MAX });
             }
             let der = item.map_err(|_| Problem::NotPem)?;
             let parsed = certificate::parse(&der).map_err(|_| Problem::NotACertificate)?;
@@ -226,11 +185,7 @@ impl Reading<'_> {
             bundle.reports.push(report(&parsed, self.now_ms));
             bundle.text.push_str(&pem::encode("CERTIFICATE", &der));
         }
-        if bundle.reports.is_empty() {
-            Err(Problem::NoCertificate)
-        } else {
-            Ok(bundle)
-        }
+        if bundle.reports.is_empty() { Err(Problem::NoCertificate) } else { Ok(bundle) }
     }
 }
 
@@ -254,13 +209,7 @@ impl fmt::Debug for ParsedKey {
 }
 
 fn check_length(bytes: &[u8]) -> Result<(), Problem> {
-    if bytes.len() > FILE_BYTES_MAX {
-        Err(Problem::TooLong {
-            bytes_max: FILE_BYTES_MAX,
-        })
-    } else {
-        Ok(())
-    }
+    if bytes.len() > FILE_BYTES_MAX { Err(Problem::TooLong { bytes_max: FILE_BYTES_MAX }) } else { Ok(()) }
 }
 
 fn check_authority(certificate: &X509Certificate<'_>, now_ms: u64) -> Result<(), Problem> {
@@ -268,22 +217,16 @@ fn check_authority(certificate: &X509Certificate<'_>, now_ms: u64) -> Result<(),
         return Err(Problem::NotAnAuthority);
     }
     // Without the extension nothing is restricted (RFC 5280, 4.2.1.3); `openssl req -x509` leaves it out.
-    let usage = certificate
-        .key_usage()
-        .map_err(|_| Problem::NotACertificate)?;
+    let usage = certificate.key_usage().map_err(|_| Problem::NotACertificate)?;
     if usage.is_some_and(|usage| !usage.value.key_cert_sign()) {
         return Err(Problem::MayNotSign);
     }
     let (not_before_ms, not_after_ms) = certificate::dates_ms(certificate);
     if now_ms > not_after_ms {
-        return Err(Problem::Expired {
-            days: (now_ms - not_after_ms) / DAY_MS,
-        });
+        return Err(Problem::Expired { days: (now_ms - not_after_ms) / DAY_MS });
     }
     if now_ms < not_before_ms {
-        return Err(Problem::NotYetValid {
-            minutes: (not_before_ms - now_ms) / 60_000,
-        });
+        return Err(Problem::NotYetValid { minutes: (not_before_ms - now_ms) / 60_000 });
     }
     Ok(())
 }
@@ -304,14 +247,8 @@ fn private_key(bytes: &[u8]) -> Result<ParsedKey, Problem> {
     check_length(bytes)?;
     let Ok(der) = PrivateKeyDer::from_pem_slice(bytes) else {
         let encrypted = b"ENCRYPTED";
-        let is_encrypted = bytes
-            .windows(encrypted.len())
-            .any(|window| window == encrypted);
-        return Err(if is_encrypted {
-            Problem::EncryptedKey
-        } else {
-            Problem::NotAKey
-        });
+        let is_encrypted = bytes.windows(encrypted.len()).any(|window| window == encrypted);
+        return Err(if is_encrypted { Problem::EncryptedKey } else { Problem::NotAKey });
     };
     let label = match &der {
         PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",

@@ -3,9 +3,7 @@
 use std::net::IpAddr;
 
 use muster_trust::{Role, SpiffeId, TlsIdentity};
-use rcgen::{
-    CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, PublicKeyData, SanType,
-};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, PublicKeyData, SanType};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 
 use super::certificate::{self, BACKDATE_MS};
@@ -38,32 +36,17 @@ pub struct LeafTerms {
 impl LeafTerms {
     /// A node's certificate for a day.
     pub fn node(id: &str) -> Self {
-        Self {
-            role: Role::Node,
-            id: id.to_owned(),
-            names: Vec::new(),
-            lifetime_ms: NODE_LIFETIME_MS,
-        }
+        Self { role: Role::Node, id: id.to_owned(), names: Vec::new(), lifetime_ms: NODE_LIFETIME_MS }
     }
 
     /// A server's certificate for thirty days.
     pub fn server(id: &str, names: Vec<String>) -> Self {
-        Self {
-            role: Role::Server,
-            id: id.to_owned(),
-            names,
-            lifetime_ms: SERVER_LIFETIME_MS,
-        }
+        Self { role: Role::Server, id: id.to_owned(), names, lifetime_ms: SERVER_LIFETIME_MS }
     }
 
     /// An operator's certificate for a year.
     pub fn operator(id: &str) -> Self {
-        Self {
-            role: Role::Operator,
-            id: id.to_owned(),
-            names: Vec::new(),
-            lifetime_ms: OPERATOR_LIFETIME_MS,
-        }
+        Self { role: Role::Operator, id: id.to_owned(), names: Vec::new(), lifetime_ms: OPERATOR_LIFETIME_MS }
     }
 }
 
@@ -91,10 +74,7 @@ impl NewIdentity {
     /// The form in which connections show it.
     pub fn to_tls(&self) -> TlsIdentity {
         let key = PrivatePkcs8KeyDer::from(self.key.expose().to_vec());
-        TlsIdentity {
-            chain: self.certified.chain.clone(),
-            key: PrivateKeyDer::Pkcs8(key),
-        }
+        TlsIdentity { chain: self.certified.chain.clone(), key: PrivateKeyDer::Pkcs8(key) }
     }
 }
 
@@ -103,12 +83,7 @@ impl FleetPki {
     ///
     /// # Errors
     /// If the request names another identity than the terms do, the terms cannot be met, or the authority is out of date.
-    pub fn certify(
-        &self,
-        request: &CertificateRequest,
-        terms: &LeafTerms,
-        now_ms: u64,
-    ) -> Result<Certified, PkiError> {
+    pub fn certify(&self, request: &CertificateRequest, terms: &LeafTerms, now_ms: u64) -> Result<Certified, PkiError> {
         let identity = SpiffeId::new(self.fleet(), terms.role, &terms.id)?;
         request.check_names(&identity)?;
         self.sign(request.public_key(), &identity, terms, now_ms)
@@ -122,10 +97,7 @@ impl FleetPki {
         let identity = SpiffeId::new(self.fleet(), terms.role, &terms.id)?;
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
         let certified = self.sign(&key, &identity, terms, now_ms)?;
-        Ok(NewIdentity {
-            certified,
-            key: SecretBytes::from(key.serialized_der()),
-        })
+        Ok(NewIdentity { certified, key: SecretBytes::from(key.serialized_der()) })
     }
 
     fn sign(
@@ -143,33 +115,19 @@ impl FleetPki {
         if now_ms < authority_from_ms || now_ms >= authority_until_ms {
             return Err(PkiError::AuthorityDates { role: terms.role });
         }
-        let not_after_ms = now_ms
-            .saturating_add(terms.lifetime_ms)
-            .min(authority_until_ms);
+        let not_after_ms = now_ms.saturating_add(terms.lifetime_ms).min(authority_until_ms);
         // Whole seconds, because that is what the certificate will say.
         let not_before_ms = now_ms.saturating_sub(BACKDATE_MS).max(authority_from_ms) / 1000 * 1000;
         let not_after_ms = not_after_ms / 1000 * 1000;
         let mut params = certificate::params(identity.id(), not_before_ms, not_after_ms)?;
         fill(&mut params, identity, terms)?;
         let leaf = params.signed_by(key, authority.issuer())?;
-        let chain = vec![
-            leaf.into(),
-            authority.certificate().clone(),
-            self.root().clone(),
-        ];
-        Ok(Certified {
-            chain,
-            not_before_ms,
-            not_after_ms,
-        })
+        let chain = vec![leaf.into(), authority.certificate().clone(), self.root().clone()];
+        Ok(Certified { chain, not_before_ms, not_after_ms })
     }
 }
 
-fn fill(
-    params: &mut CertificateParams,
-    identity: &SpiffeId,
-    terms: &LeafTerms,
-) -> Result<(), PkiError> {
+fn fill(params: &mut CertificateParams, identity: &SpiffeId, terms: &LeafTerms) -> Result<(), PkiError> {
     if terms.role != Role::Server && !terms.names.is_empty() {
         return Err(PkiError::NamesForRole { role: terms.role });
     }
@@ -192,18 +150,13 @@ fn fill(
 /// What certificates of a role may be used for. Servers also call each other.
 pub(super) fn usages(role: Role) -> Vec<ExtendedKeyUsagePurpose> {
     match role {
-        Role::Server => vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ],
+        Role::Server => vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
         Role::Node | Role::Operator => vec![ExtendedKeyUsagePurpose::ClientAuth],
     }
 }
 
 fn alternative_name(name: &str) -> Result<SanType, PkiError> {
-    let refused = || PkiError::Name {
-        name: name.to_owned(),
-    };
+    let refused = || PkiError::Name { name: name.to_owned() };
     match ServerName::try_from(name).map_err(|_| refused())? {
         ServerName::DnsName(dns) => Ok(SanType::DnsName(dns.as_ref().try_into()?)),
         ServerName::IpAddress(ip) => Ok(SanType::IpAddress(IpAddr::from(ip))),

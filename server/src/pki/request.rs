@@ -36,9 +36,7 @@ impl CertificateRequest {
         let info = &request.certification_request_info;
         let spki_der = info.subject_pki.raw.to_vec();
         statement::check_key(&spki_der).map_err(|_| RequestError::Key)?;
-        request
-            .verify_signature()
-            .map_err(|_| RequestError::Signature)?;
+        request.verify_signature().map_err(|_| RequestError::Signature)?;
         Ok(Self {
             public_key: SubjectPublicKeyInfo::from_der(&spki_der).map_err(|_| RequestError::Key)?,
             spki_der,
@@ -66,23 +64,11 @@ impl CertificateRequest {
     /// # Errors
     /// If its subject is not the id, or its URI name is not the identity.
     pub fn check_names(&self, identity: &SpiffeId) -> Result<(), RequestError> {
-        if self
-            .common_name
-            .as_deref()
-            .is_some_and(|name| name != identity.id())
-        {
-            return Err(RequestError::OtherSubject {
-                id: identity.id().to_owned(),
-            });
+        if self.common_name.as_deref().is_some_and(|name| name != identity.id()) {
+            return Err(RequestError::OtherSubject { id: identity.id().to_owned() });
         }
-        if self
-            .identity
-            .as_deref()
-            .is_some_and(|name| name != identity.to_string())
-        {
-            return Err(RequestError::OtherIdentity {
-                identity: identity.to_string(),
-            });
+        if self.identity.as_deref().is_some_and(|name| name != identity.to_string()) {
+            return Err(RequestError::OtherIdentity { identity: identity.to_string() });
         }
         Ok(())
     }
@@ -93,10 +79,9 @@ fn common_name(request: &X509CertificationRequest<'_>) -> Result<Option<String>,
     let attributes: Vec<_> = subject.iter_attributes().collect();
     match attributes.as_slice() {
         [] => Ok(None),
-        [one] if *one.attr_type() == OID_X509_COMMON_NAME => one
-            .as_str()
-            .map(|name| Some(name.to_owned()))
-            .map_err(|_| RequestError::Subject),
+        [one] if *one.attr_type() == OID_X509_COMMON_NAME => {
+            one.as_str().map(|name| Some(name.to_owned())).map_err(|_| RequestError::Subject)
+        }
         _ => Err(RequestError::Subject),
     }
 }
@@ -128,12 +113,8 @@ fn only_uri(extension: &X509Extension<'_>) -> Result<String, RequestError> {
             [GeneralName::URI(uri)] => Ok((*uri).to_owned()),
             _ => Err(RequestError::Names),
         },
-        ParsedExtension::BasicConstraints(constraints) if constraints.ca => {
-            Err(RequestError::Authority)
-        }
-        _ => Err(RequestError::Extension {
-            oid: extension.oid.to_id_string(),
-        }),
+        ParsedExtension::BasicConstraints(constraints) if constraints.ca => Err(RequestError::Authority),
+        _ => Err(RequestError::Extension { oid: extension.oid.to_id_string() }),
     }
 }
 
@@ -153,9 +134,7 @@ pub enum RequestError {
     #[error("the certificate request is not signed with its own key")]
     Signature,
     /// A subject of more than a common name.
-    #[error(
-        "the subject of the certificate request must be empty, or one common name that is the id"
-    )]
+    #[error("the subject of the certificate request must be empty, or one common name that is the id")]
     Subject,
     /// The common name of somebody else.
     #[error("the subject of the certificate request must be empty or {id}")]
@@ -164,17 +143,13 @@ pub enum RequestError {
         id: String,
     },
     /// An attribute other than one request for extensions.
-    #[error(
-        "the certificate request carries an attribute that is not granted; leave all attributes out"
-    )]
+    #[error("the certificate request carries an attribute that is not granted; leave all attributes out")]
     Attribute,
     /// It asks to be a certificate authority.
     #[error("the certificate request asks for a certificate authority")]
     Authority,
     /// It asks for an extension.
-    #[error(
-        "the certificate request asks for the extension {oid}, which is not granted; leave all extensions out"
-    )]
+    #[error("the certificate request asks for the extension {oid}, which is not granted; leave all extensions out")]
     Extension {
         /// The object identifier, dotted.
         oid: String,
@@ -189,3 +164,6 @@ pub enum RequestError {
         identity: String,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,33 +93,17 @@ mod tests {
     fn a_secret_does_not_print_in_any_form_of_debug() {
         let bytes = SecretBytes::from(b"canary".to_vec());
         let text = SecretText::from("canary".to_owned());
-        for shown in [
-            format!("{bytes:?} {text:?}"),
-            format!("{bytes:#?} {text:#?}"),
-            format!("{:?}", Some(&text)),
-        ] {
-            assert!(
-                !shown.contains("canary") && !shown.contains("99"),
-                "{shown}"
-            );
+        for shown in [format!("{bytes:?} {text:?}"), format!("{bytes:#?} {text:#?}"), format!("{:?}", Some(&text))] {
+            assert!(!shown.contains("canary") && !shown.contains("99"), "{shown}");
             assert!(shown.contains("[redacted]"));
         }
     }
 
     #[test]
     fn secrets_are_compared_whole() {
-        assert_eq!(
-            SecretBytes::from(vec![1, 2]),
-            SecretBytes::from([1, 2].as_slice())
-        );
-        assert_ne!(
-            SecretBytes::from(vec![1, 2]),
-            SecretBytes::from(vec![1, 2, 3])
-        );
-        assert_ne!(
-            SecretText::from("a".to_owned()),
-            SecretText::from("b".to_owned())
-        );
+        assert_eq!(SecretBytes::from(vec![1, 2]), SecretBytes::from([1, 2].as_slice()));
+        assert_ne!(SecretBytes::from(vec![1, 2]), SecretBytes::from(vec![1, 2, 3]));
+        assert_ne!(SecretText::from("a".to_owned()), SecretText::from("b".to_owned()));
         assert_eq!(SecretText::from("a".to_owned()).expose(), "a");
     }
 }

@@ -37,10 +37,7 @@ impl Anchor {
     }
 }
 
-fn pinned<'a>(
-    wanted: Pin,
-    shown: &'a [CertificateDer<'a>],
-) -> Result<&'a CertificateDer<'a>, VerifyError> {
+fn pinned<'a>(wanted: Pin, shown: &'a [CertificateDer<'a>]) -> Result<&'a CertificateDer<'a>, VerifyError> {
     let mut found = Vec::new();
     let mut seen = Vec::new();
     let mut non_root = false;
@@ -60,15 +57,12 @@ fn pinned<'a>(
         [one] => Ok(one),
         [] if non_root => Err(VerifyError::PinOfNonRoot { wanted }),
         [] => Err(VerifyError::PinMismatch { wanted, seen }),
-        several => Err(VerifyError::PinAmbiguous {
-            count: several.len(),
-        }),
+        several => Err(VerifyError::PinAmbiguous { count: several.len() }),
     }
 }
 
 /// Whether the certificate names itself as issuer and bears its own key's signature, which makes its dates and
 /// constraints the word of the pinned key's holder.
 fn is_self_signed(certificate: &x509_parser::prelude::X509Certificate<'_>) -> bool {
-    certificate.subject().as_raw() == certificate.issuer().as_raw()
-        && certificate.verify_signature(None).is_ok()
+    certificate.subject().as_raw() == certificate.issuer().as_raw() && certificate.verify_signature(None).is_ok()
 }

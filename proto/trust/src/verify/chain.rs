@@ -45,10 +45,7 @@ pub(super) struct Target<'a> {
 
 pub(super) fn check_length(shown: usize) -> Result<(), VerifyError> {
     if shown > CHAIN_CERTIFICATES_MAX {
-        return Err(VerifyError::ChainTooLong {
-            count: shown,
-            max: CHAIN_CERTIFICATES_MAX,
-        });
+        return Err(VerifyError::ChainTooLong { count: shown, max: CHAIN_CERTIFICATES_MAX });
     }
     Ok(())
 }
@@ -63,41 +60,23 @@ pub(super) fn check_path(
 ) -> Result<(), VerifyError> {
     let end_entity = EndEntityCert::try_from(leaf).map_err(|error| refusal(error, target))?;
     let path = end_entity
-        .verify_for_usage(
-            algorithms.all,
-            target.anchors,
-            intermediates,
-            now,
-            target.usage.key_usage(),
-            None,
-            None,
-        )
+        .verify_for_usage(algorithms.all, target.anchors, intermediates, now, target.usage.key_usage(), None, None)
         .map_err(|error| refusal(error, target))?;
     let between = path.intermediate_certificates().count();
     if between != target.intermediates {
-        return Err(VerifyError::Depth {
-            intermediates: between,
-        });
+        return Err(VerifyError::Depth { intermediates: between });
     }
     Ok(())
 }
 
-pub(super) fn check_dates(
-    certificate: &X509Certificate<'_>,
-    now: UnixTime,
-) -> Result<(), VerifyError> {
+pub(super) fn check_dates(certificate: &X509Certificate<'_>, now: UnixTime) -> Result<(), VerifyError> {
     let validity = certificate.validity();
     let seconds = |t: i64| u64::try_from(t).unwrap_or(0);
-    let (not_before_s, not_after_s) = (
-        seconds(validity.not_before.timestamp()),
-        seconds(validity.not_after.timestamp()),
-    );
+    let (not_before_s, not_after_s) =
+        (seconds(validity.not_before.timestamp()), seconds(validity.not_after.timestamp()));
     let now_s = now.as_secs();
     if now_s < not_before_s {
-        return Err(VerifyError::NotYetValid {
-            now_s,
-            not_before_s,
-        });
+        return Err(VerifyError::NotYetValid { now_s, not_before_s });
     }
     if now_s > not_after_s {
         return Err(VerifyError::Expired { now_s, not_after_s });
@@ -107,22 +86,15 @@ pub(super) fn check_dates(
 
 fn refusal(error: WebPkiError, target: &Target<'_>) -> VerifyError {
     match error {
-        WebPkiError::CertExpired { time, not_after } => VerifyError::Expired {
-            now_s: time.as_secs(),
-            not_after_s: not_after.as_secs(),
-        },
-        WebPkiError::CertNotValidYet { time, not_before } => VerifyError::NotYetValid {
-            now_s: time.as_secs(),
-            not_before_s: not_before.as_secs(),
-        },
-        WebPkiError::RequiredEkuNotFoundContext(_) | WebPkiError::EmptyEkuExtension => {
-            VerifyError::WrongUsage {
-                wanted: target.usage.name(),
-            }
+        WebPkiError::CertExpired { time, not_after } => {
+            VerifyError::Expired { now_s: time.as_secs(), not_after_s: not_after.as_secs() }
         }
-        other => VerifyError::Chain {
-            anchor: target.name,
-            cause: other.to_string(),
-        },
+        WebPkiError::CertNotValidYet { time, not_before } => {
+            VerifyError::NotYetValid { now_s: time.as_secs(), not_before_s: not_before.as_secs() }
+        }
+        WebPkiError::RequiredEkuNotFoundContext(_) | WebPkiError::EmptyEkuExtension => {
+            VerifyError::WrongUsage { wanted: target.usage.name() }
+        }
+        other => VerifyError::Chain { anchor: target.name, cause: other.to_string() },
     }
 }

@@ -48,9 +48,7 @@ pub enum VerifyError {
         wanted: Pin,
     },
     /// Two certificates with the pinned key: which one was meant cannot be known.
-    #[error(
-        "{count} self-signed certificates with the pinned key were shown, exactly one is allowed"
-    )]
+    #[error("{count} self-signed certificates with the pinned key were shown, exactly one is allowed")]
     PinAmbiguous {
         /// How many.
         count: usize,
@@ -132,10 +130,7 @@ fn list(pins: &[Pin]) -> String {
     if pins.is_empty() {
         return "no self-signed certificate at all".to_owned();
     }
-    pins.iter()
-        .map(Pin::to_string)
-        .collect::<Vec<_>>()
-        .join(", ")
+    pins.iter().map(Pin::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl fmt::Debug for VerifyError {
@@ -157,10 +152,7 @@ impl VerifyError {
             if let Some(found) = Self::in_one(error) {
                 return Some(found);
             }
-            next = match error
-                .downcast_ref::<std::io::Error>()
-                .and_then(std::io::Error::get_ref)
-            {
+            next = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
                 Some(inner) => Some(inner),
                 None => error.source(),
             };
@@ -172,23 +164,16 @@ impl VerifyError {
         if let Some(found) = error.downcast_ref::<VerifyError>() {
             return Some(found.clone());
         }
-        let rustls::Error::InvalidCertificate(cause) = error.downcast_ref::<rustls::Error>()?
-        else {
+        let rustls::Error::InvalidCertificate(cause) = error.downcast_ref::<rustls::Error>()? else {
             return None;
         };
         match cause {
-            CertificateError::Other(OtherError(inner)) => {
-                inner.downcast_ref::<VerifyError>().cloned()
+            CertificateError::Other(OtherError(inner)) => inner.downcast_ref::<VerifyError>().cloned(),
+            CertificateError::ExpiredContext { time, not_after } => {
+                Some(VerifyError::Expired { now_s: time.as_secs(), not_after_s: not_after.as_secs() })
             }
-            CertificateError::ExpiredContext { time, not_after } => Some(VerifyError::Expired {
-                now_s: time.as_secs(),
-                not_after_s: not_after.as_secs(),
-            }),
             CertificateError::NotValidYetContext { time, not_before } => {
-                Some(VerifyError::NotYetValid {
-                    now_s: time.as_secs(),
-                    not_before_s: not_before.as_secs(),
-                })
+                Some(VerifyError::NotYetValid { now_s: time.as_secs(), not_before_s: not_before.as_secs() })
             }
             _ => None,
         }
@@ -197,20 +182,14 @@ impl VerifyError {
 
 impl From<VerifyError> for rustls::Error {
     fn from(error: VerifyError) -> Self {
-        let unix =
-            |s| rustls_pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(s));
+        let unix = |s| rustls_pki_types::UnixTime::since_unix_epoch(std::time::Duration::from_secs(s));
         rustls::Error::InvalidCertificate(match error {
-            VerifyError::Expired { now_s, not_after_s } => CertificateError::ExpiredContext {
-                time: unix(now_s),
-                not_after: unix(not_after_s),
-            },
-            VerifyError::NotYetValid {
-                now_s,
-                not_before_s,
-            } => CertificateError::NotValidYetContext {
-                time: unix(now_s),
-                not_before: unix(not_before_s),
-            },
+            VerifyError::Expired { now_s, not_after_s } => {
+                CertificateError::ExpiredContext { time: unix(now_s), not_after: unix(not_after_s) }
+            }
+            VerifyError::NotYetValid { now_s, not_before_s } => {
+                CertificateError::NotValidYetContext { time: unix(now_s), not_before: unix(not_before_s) }
+            }
             other => CertificateError::Other(OtherError(Arc::new(other))),
         })
     }

@@ -30,24 +30,12 @@ impl RoleVerifier {
     ///
     /// # Errors
     /// If there is no intermediate, or one cannot be read or is no certificate authority.
-    pub fn new(
-        role: Role,
-        fleet: &str,
-        intermediates: Vec<CertificateDer<'static>>,
-    ) -> Result<Self, VerifyError> {
+    pub fn new(role: Role, fleet: &str, intermediates: Vec<CertificateDer<'static>>) -> Result<Self, VerifyError> {
         if intermediates.is_empty() {
             return Err(VerifyError::NoAnchor);
         }
-        let anchors = intermediates
-            .into_iter()
-            .map(anchor)
-            .collect::<Result<_, _>>()?;
-        Ok(Self {
-            role,
-            fleet: fleet.to_owned(),
-            anchors,
-            provider: provider(),
-        })
+        let anchors = intermediates.into_iter().map(anchor).collect::<Result<_, _>>()?;
+        Ok(Self { role, fleet: fleet.to_owned(), anchors, provider: provider() })
     }
 
     /// Verifies a client's certificate. It must be signed by an anchored intermediate itself; what the client sent after it
@@ -83,23 +71,14 @@ impl RoleVerifier {
             usage: Usage::Client,
             intermediates: 0,
         };
-        chain::check_path(
-            leaf,
-            &[],
-            &target,
-            &self.provider.signature_verification_algorithms,
-            now,
-        )?;
+        chain::check_path(leaf, &[], &target, &self.provider.signature_verification_algorithms, now)?;
         // webpki takes an anchor as given; its dates are checked here.
         chain::check_dates(&x509::parse(certificate)?, now)
     }
 
     fn check_identity(&self, peer: Peer) -> Result<Peer, VerifyError> {
         if peer.spiffe.role() != self.role {
-            return Err(VerifyError::WrongRole {
-                wanted: self.role,
-                seen: peer.spiffe.role(),
-            });
+            return Err(VerifyError::WrongRole { wanted: self.role, seen: peer.spiffe.role() });
         }
         if peer.spiffe.fleet() != self.fleet {
             let (wanted, seen) = (self.fleet.clone(), peer.spiffe.fleet().to_owned());
@@ -116,10 +95,7 @@ fn anchor(
         return Err(VerifyError::AnchorNotCa);
     }
     let anchor = webpki::anchor_from_trusted_cert(&certificate)
-        .map_err(|error| VerifyError::Chain {
-            anchor: "intermediate",
-            cause: error.to_string(),
-        })?
+        .map_err(|error| VerifyError::Chain { anchor: "intermediate", cause: error.to_string() })?
         .to_owned();
     Ok((certificate, anchor))
 }
@@ -156,17 +132,10 @@ impl ClientCertVerifier for RoleVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -27,12 +27,7 @@ pub struct ServerVerifier {
 impl ServerVerifier {
     /// Any server of the fleet that `anchor` names.
     pub fn new(anchor: Anchor) -> Self {
-        Self {
-            anchor,
-            fleet: None,
-            server: None,
-            provider: provider(),
-        }
+        Self { anchor, fleet: None, server: None, provider: provider() }
     }
 
     /// Only servers with this fleet id. A restored fleet keeps its root but has a new id.
@@ -61,24 +56,10 @@ impl ServerVerifier {
     ) -> Result<Peer, VerifyError> {
         chain::check_length(rest.len().saturating_add(1))?;
         let root = self.anchor.root(rest, now)?;
-        let anchor =
-            webpki::anchor_from_trusted_cert(root).map_err(|error| VerifyError::Chain {
-                anchor: "fleet root",
-                cause: error.to_string(),
-            })?;
-        let target = Target {
-            anchors: &[anchor],
-            name: "fleet root",
-            usage: Usage::Server,
-            intermediates: 1,
-        };
-        chain::check_path(
-            leaf,
-            rest,
-            &target,
-            &self.provider.signature_verification_algorithms,
-            now,
-        )?;
+        let anchor = webpki::anchor_from_trusted_cert(root)
+            .map_err(|error| VerifyError::Chain { anchor: "fleet root", cause: error.to_string() })?;
+        let target = Target { anchors: &[anchor], name: "fleet root", usage: Usage::Server, intermediates: 1 };
+        chain::check_path(leaf, rest, &target, &self.provider.signature_verification_algorithms, now)?;
         let peer = Peer::of_certificate(leaf)?;
         self.check_identity(&peer)?;
         Ok(peer)
@@ -86,26 +67,13 @@ impl ServerVerifier {
 
     fn check_identity(&self, peer: &Peer) -> Result<(), VerifyError> {
         if peer.spiffe.role() != Role::Server {
-            return Err(VerifyError::WrongRole {
-                wanted: Role::Server,
-                seen: peer.spiffe.role(),
-            });
+            return Err(VerifyError::WrongRole { wanted: Role::Server, seen: peer.spiffe.role() });
         }
-        if let Some(wanted) = self
-            .fleet
-            .as_deref()
-            .filter(|fleet| *fleet != peer.spiffe.fleet())
-        {
-            return Err(VerifyError::WrongFleet {
-                wanted: wanted.to_owned(),
-                seen: peer.spiffe.fleet().to_owned(),
-            });
+        if let Some(wanted) = self.fleet.as_deref().filter(|fleet| *fleet != peer.spiffe.fleet()) {
+            return Err(VerifyError::WrongFleet { wanted: wanted.to_owned(), seen: peer.spiffe.fleet().to_owned() });
         }
         if let Some(wanted) = self.server.as_deref().filter(|id| *id != peer.spiffe.id()) {
-            return Err(VerifyError::WrongServer {
-                wanted: wanted.to_owned(),
-                seen: peer.spiffe.id().to_owned(),
-            });
+            return Err(VerifyError::WrongServer { wanted: wanted.to_owned(), seen: peer.spiffe.id().to_owned() });
         }
         Ok(())
     }
@@ -139,17 +107,10 @@ impl ServerCertVerifier for ServerVerifier {
         cert: &CertificateDer<'_>,
         dss: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.provider.signature_verification_algorithms,
-        )
+        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

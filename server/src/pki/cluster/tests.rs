@@ -13,10 +13,7 @@ fn der(text: &str) -> CertificateDer<'static> {
 
 /// A cluster's files as bytes, as they would lie in a directory.
 fn as_directory(pki: &ClusterPki) -> BTreeMap<String, Vec<u8>> {
-    pki.files
-        .iter()
-        .map(|(name, file)| ((*name).to_owned(), file.expose().as_bytes().to_vec()))
-        .collect()
+    pki.files.iter().map(|(name, file)| ((*name).to_owned(), file.expose().as_bytes().to_vec())).collect()
 }
 
 #[test]
@@ -58,8 +55,7 @@ fn shape(certificate: &CertificateDer<'_>) -> Shape {
         (oid, extension.critical, extension.value.to_vec())
     });
     // The identifier differs with the key; that there is one does not.
-    let (identifiers, mut extensions): (Vec<_>, Vec<_>) =
-        all.partition(|(oid, _, _)| oid == KEY_IDENTIFIER);
+    let (identifiers, mut extensions): (Vec<_>, Vec<_>) = all.partition(|(oid, _, _)| oid == KEY_IDENTIFIER);
     extensions.sort();
     Shape {
         subject: parsed.subject().to_string(),
@@ -71,28 +67,18 @@ fn shape(certificate: &CertificateDer<'_>) -> Shape {
 
 #[test]
 fn each_authority_says_what_kubeadms_own_says() {
-    let golden =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/ca/kubeadm-ecdsa-p256/pki");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors/ca/kubeadm-ecdsa-p256/pki");
     let golden = read_dir(&golden).unwrap();
     let pki = ClusterPki::generate(KeyAlgorithm::EcdsaP256, NOW_MS).unwrap();
     for authority in Authority::ALL {
         let name = authority.certificate_file();
-        let (ours, theirs) = (
-            der(pki.files[name].expose()),
-            CertificateDer::from_pem_slice(&golden[name]).unwrap(),
-        );
+        let (ours, theirs) = (der(pki.files[name].expose()), CertificateDer::from_pem_slice(&golden[name]).unwrap());
         assert_eq!(shape(&ours), shape(&theirs), "{name}");
-        let (ours, theirs) = (
-            certificate::parse(&ours).unwrap(),
-            certificate::parse(&theirs).unwrap(),
-        );
+        let (ours, theirs) = (certificate::parse(&ours).unwrap(), certificate::parse(&theirs).unwrap());
         assert_eq!(ours.signature_algorithm, theirs.signature_algorithm);
         ours.verify_signature(None).unwrap();
         let length = |(from_ms, until_ms): (u64, u64)| until_ms - from_ms;
-        assert_eq!(
-            length(certificate::dates_ms(&ours)),
-            length(certificate::dates_ms(&theirs))
-        );
+        assert_eq!(length(certificate::dates_ms(&ours)), length(certificate::dates_ms(&theirs)));
         assert_eq!(certificate::dates_ms(&ours).0, NOW_MS - BACKDATE_MS);
     }
 }
@@ -103,23 +89,16 @@ fn what_was_made_can_be_imported_unchanged() {
         let pki = ClusterPki::generate(algorithm, NOW_MS).unwrap();
         let imported = import(&as_directory(&pki), NOW_MS).unwrap();
         assert_eq!(imported.pki, pki);
-        assert!(
-            imported
-                .report
-                .authorities
-                .iter()
-                .all(|authority| authority.key == KeyReport::Present)
-        );
+        assert!(imported.report.authorities.iter().all(|authority| authority.key == KeyReport::Present));
         assert!(imported.report.missing.is_empty());
     }
 }
 
 #[test]
 fn keys_are_of_the_algorithm_asked_for_and_all_different() {
-    for (algorithm, oid, bits) in [
-        (KeyAlgorithm::Rsa2048, "1.2.840.113549.1.1.1", 2048),
-        (KeyAlgorithm::EcdsaP256, "1.2.840.10045.2.1", 256),
-    ] {
+    for (algorithm, oid, bits) in
+        [(KeyAlgorithm::Rsa2048, "1.2.840.113549.1.1.1", 2048), (KeyAlgorithm::EcdsaP256, "1.2.840.10045.2.1", 256)]
+    {
         let pki = ClusterPki::generate(algorithm, NOW_MS).unwrap();
         let mut keys = std::collections::BTreeSet::new();
         for authority in Authority::ALL {
@@ -132,10 +111,7 @@ fn keys_are_of_the_algorithm_asked_for_and_all_different() {
         keys.insert(pki.files[file::SA_KEY].expose().to_owned());
         assert_eq!(keys.len(), 4);
         for key in keys {
-            assert!(matches!(
-                PrivateKeyDer::from_pem_slice(key.as_bytes()),
-                Ok(PrivateKeyDer::Pkcs8(_))
-            ));
+            assert!(matches!(PrivateKeyDer::from_pem_slice(key.as_bytes()), Ok(PrivateKeyDer::Pkcs8(_))));
         }
     }
 }
@@ -159,8 +135,5 @@ fn an_algorithm_has_kubeadms_word() {
 fn no_key_prints() {
     let pki = ClusterPki::generate(KeyAlgorithm::EcdsaP256, NOW_MS).unwrap();
     let shown = format!("{pki:?}");
-    assert!(
-        shown.contains("[redacted]") && !shown.contains("PRIVATE"),
-        "{shown}"
-    );
+    assert!(shown.contains("[redacted]") && !shown.contains("PRIVATE"), "{shown}");
 }

@@ -34,10 +34,7 @@ fn add(files: &mut BTreeMap<String, Vec<u8>>, directory: &Path, prefix: &str) ->
             continue;
         };
         if files.len() == FILES_MAX {
-            let text = format!(
-                "{}: more than {FILES_MAX} files; is this the PKI directory?",
-                directory.display()
-            );
+            let text = format!("{}: more than {FILES_MAX} files; is this the PKI directory?", directory.display());
             return Err(io::Error::other(text));
         }
         let bytes = read(&path).map_err(|error| named(&path, &error))?;
@@ -48,9 +45,7 @@ fn add(files: &mut BTreeMap<String, Vec<u8>>, directory: &Path, prefix: &str) ->
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let limit = u64::try_from(FILE_BYTES_MAX)
-        .unwrap_or(u64::MAX)
-        .saturating_add(1);
+    let limit = u64::try_from(FILE_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
     File::open(path)?.take(limit).read_to_end(&mut bytes)?;
     Ok(bytes)
 }

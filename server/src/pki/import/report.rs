@@ -128,9 +128,7 @@ pub enum Problem {
         days: u64,
     },
     /// Not valid yet.
-    #[error(
-        "holds a certificate that becomes valid in {minutes} minutes; check this server's clock"
-    )]
+    #[error("holds a certificate that becomes valid in {minutes} minutes; check this server's clock")]
     NotYetValid {
         /// Whole minutes until.
         minutes: u64,
@@ -139,14 +137,10 @@ pub enum Problem {
     #[error("holds no private key in PEM (RSA PRIVATE KEY, EC PRIVATE KEY or PRIVATE KEY)")]
     NotAKey,
     /// A key under a passphrase.
-    #[error(
-        "is encrypted with a passphrase, which kubeadm cannot read; decrypt it with `openssl pkey`"
-    )]
+    #[error("is encrypted with a passphrase, which kubeadm cannot read; decrypt it with `openssl pkey`")]
     EncryptedKey,
     /// A kind of key that cannot be used.
-    #[error(
-        "holds a key that cannot be used: RSA with 2048 to 8192 bits, P-256, P-384, P-521 and Ed25519 can"
-    )]
+    #[error("holds a key that cannot be used: RSA with 2048 to 8192 bits, P-256, P-384, P-521 and Ed25519 can")]
     UnusableKey,
     /// The key of another certificate.
     #[error("is not the key of the first certificate in {certificate_file}")]

@@ -4,9 +4,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 use rustls::time_provider::TimeProvider;
-use rustls::{
-    AlertDescription, ClientConfig, ClientConnection, Error, ServerConfig, ServerConnection,
-};
+use rustls::{AlertDescription, ClientConfig, ClientConnection, Error, ServerConfig, ServerConnection};
 use rustls_pki_types::UnixTime;
 
 use crate::config::{client_config, client_config_with, server_config, server_config_with};
@@ -86,27 +84,14 @@ fn node_listener(fleet: &Fleet) -> ServerConfig {
 #[test]
 fn a_node_and_a_server_know_each_other_over_tls_1_3_and_h2() {
     let fleet = mk_fleet();
-    let outcome = shake(
-        client(&fleet, Some(fleet.identity(Role::Node, "n"))),
-        node_listener(&fleet),
-        0,
-    );
-    assert_eq!(
-        (&outcome.client_error, &outcome.server_error),
-        (&None, &None)
-    );
+    let outcome = shake(client(&fleet, Some(fleet.identity(Role::Node, "n"))), node_listener(&fleet), 0);
+    assert_eq!((&outcome.client_error, &outcome.server_error), (&None, &None));
     assert!(!outcome.client.is_handshaking() && !outcome.server.is_handshaking());
     let node = Peer::of_certificates(outcome.server.peer_certificates().unwrap()).unwrap();
     assert_eq!(node.spiffe.to_string(), format!("spiffe://{FLEET}/node/n"));
     let server = Peer::of_certificates(outcome.client.peer_certificates().unwrap()).unwrap();
-    assert_eq!(
-        server.spiffe.to_string(),
-        format!("spiffe://{FLEET}/server/1")
-    );
-    assert_eq!(
-        outcome.client.protocol_version(),
-        Some(rustls::ProtocolVersion::TLSv1_3)
-    );
+    assert_eq!(server.spiffe.to_string(), format!("spiffe://{FLEET}/server/1"));
+    assert_eq!(outcome.client.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
     assert_eq!(outcome.client.alpn_protocol(), Some(b"h2".as_slice()));
     assert_eq!(outcome.client.tls13_tickets_received(), 0);
 }
@@ -135,10 +120,7 @@ fn a_wrong_pin_ends_the_handshake_and_the_reason_can_be_found() {
     let wanted = Pin::of_certificate(other.root.der()).unwrap();
     let seen = vec![Pin::of_certificate(fleet.root.der()).unwrap()];
     let error = std::io::Error::other(outcome.client_error.unwrap());
-    assert_eq!(
-        VerifyError::find(&error),
-        Some(VerifyError::PinMismatch { wanted, seen })
-    );
+    assert_eq!(VerifyError::find(&error), Some(VerifyError::PinMismatch { wanted, seen }));
     assert!(error.to_string().contains(&wanted.to_string()), "{error}");
     assert!(outcome.server_error.is_some());
 }
@@ -154,14 +136,8 @@ fn a_node_with_an_expired_certificate_is_told_by_an_alert() {
     identity.key = leaf.key.serialize_der().try_into().unwrap();
     let outcome = shake(client(&fleet, Some(identity)), node_listener(&fleet), 0);
     let found = VerifyError::find(&outcome.server_error.unwrap());
-    assert!(
-        matches!(found, Some(VerifyError::Expired { .. })),
-        "{found:?}"
-    );
-    assert_eq!(
-        outcome.client_error,
-        Some(Error::AlertReceived(AlertDescription::CertificateExpired))
-    );
+    assert!(matches!(found, Some(VerifyError::Expired { .. })), "{found:?}");
+    assert_eq!(outcome.client_error, Some(Error::AlertReceived(AlertDescription::CertificateExpired)));
 }
 
 #[test]
@@ -170,10 +146,7 @@ fn an_operator_is_not_let_in_at_the_nodes_listener() {
     let operator = fleet.identity(Role::Operator, "o");
     let outcome = shake(client(&fleet, Some(operator)), node_listener(&fleet), 0);
     let found = VerifyError::find(&outcome.server_error.unwrap());
-    assert!(
-        matches!(found, Some(VerifyError::Chain { .. })),
-        "{found:?}"
-    );
+    assert!(matches!(found, Some(VerifyError::Chain { .. })), "{found:?}");
 }
 
 #[test]
@@ -181,10 +154,7 @@ fn a_thief_with_a_certificate_but_not_its_key_is_refused_before_it_calls() {
     let fleet = mk_fleet();
     let mut stolen = fleet.identity(Role::Server, "1");
     stolen.key = fleet.identity(Role::Server, "1").key;
-    assert!(matches!(
-        IdentityCell::new(stolen),
-        Err(IdentityError::Key(_))
-    ));
+    assert!(matches!(IdentityCell::new(stolen), Err(IdentityError::Key(_))));
 }
 
 #[test]
@@ -203,10 +173,7 @@ fn a_replaced_identity_is_shown_in_the_next_handshake() {
     assert_ne!(seen(), before);
     assert_eq!(seen(), cell.peer());
     let kept = cell.peer();
-    let nobody = TlsIdentity {
-        chain: vec![],
-        key: fleet.identity(Role::Server, "1").key,
-    };
+    let nobody = TlsIdentity { chain: vec![], key: fleet.identity(Role::Server, "1").key };
     assert!(cell.replace(nobody).is_err());
     assert_eq!(cell.peer(), kept);
 }
@@ -215,8 +182,5 @@ fn a_replaced_identity_is_shown_in_the_next_handshake() {
 fn a_private_key_does_not_print() {
     let fleet = mk_fleet();
     let identity = fleet.identity(Role::Server, "1");
-    assert_eq!(
-        format!("{identity:?}"),
-        r#"TlsIdentity { chain: 3, key: "[redacted]" }"#
-    );
+    assert_eq!(format!("{identity:?}"), r#"TlsIdentity { chain: 3, key: "[redacted]" }"#);
 }

@@ -1,0 +1,161 @@
+//! Data keys: one for each epoch of the fleet, the same on every voter, and at rest only under the server's own key.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::aead::{self, AssociatedData, KEY_BYTES, Key};
+use super::seal_key::{Derivation, KEY_ID_BYTES, SealKey, key_id};
+use super::sealer::SealError;
+
+const DOMAIN: &str = "muster/data-key/v1";
+/// Layout of a wrapped key: this number, derivation, key id, nonce, ciphertext, tag.
+const FORMAT: u8 = 1;
+
+/// The key that seals the secrets of one epoch. A new epoch starts when a server is removed.
+#[derive(Clone)]
+pub struct DataKey {
+    epoch: u32,
+    key: Key,
+}
+
+impl DataKey {
+    /// A new random key for `epoch`.
+    ///
+    /// # Errors
+    /// If the system has no randomness.
+    pub fn generate(epoch: u32) -> Result<Self, SealError> {
+        let key = Zeroizing::new(aead::random().map_err(|_| SealError::Randomness)?);
+        Ok(Self { epoch, key })
+    }
+
+    pub(super) fn from_bytes(epoch: u32, bytes: &[u8]) -> Option<Self> {
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        if bytes.len() != KEY_BYTES {
+            return None;
+        }
+        key.copy_from_slice(bytes);
+        Some(Self { epoch, key })
+    }
+
+    /// The epoch.
+    pub const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    pub(super) const fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Encrypts this key under a server's own key. With a passphrase it occupies a thread for a third of a second.
+    ///
+    /// # Errors
+    /// If the system has no randomness.
+    pub fn wrap(&self, seal_key: &SealKey, context: &WrapContext<'_>) -> Result<WrappedDataKey, SealError> {
+        let derivation = seal_key.derivation().map_err(|_| SealError::Randomness)?;
+        let wrapping = seal_key.derive(derivation).ok_or(SealError::Randomness)?;
+        let mut bytes = vec![FORMAT];
+        derivation.encode(&mut bytes);
+        bytes.extend_from_slice(&key_id(&wrapping));
+        let aad = associated_data(context, self.epoch, &bytes);
+        let sealed = aead::seal(&wrapping, &aad, self.key.as_slice()).map_err(|_| SealError::Randomness)?;
+        bytes.extend_from_slice(&sealed);
+        Ok(WrappedDataKey { bytes })
+    }
+
+    /// Decrypts what [`DataKey::wrap`] made for the same server, fleet and epoch. With a passphrase it occupies a thread
+    /// for a third of a second the first time.
+    ///
+    /// # Errors
+    /// [`UnwrapError::WrongKey`] if the server's key is another one; the record is as it was, and the right key opens it.
+    pub fn unwrap(
+        seal_key: &SealKey,
+        context: &WrapContext<'_>,
+        epoch: u32,
+        wrapped: &WrappedDataKey,
+    ) -> Result<Self, UnwrapError> {
+        let parts = Parts::of(&wrapped.bytes)?;
+        let wrapping = seal_key.derive(parts.derivation).ok_or(UnwrapError::OtherKind)?;
+        if key_id(&wrapping) != parts.key_id {
+            return Err(UnwrapError::WrongKey);
+        }
+        let aad = associated_data(context, epoch, parts.header);
+        let key = aead::open(&wrapping, &aad, parts.sealed).map_err(|_| UnwrapError::Altered)?;
+        Self::from_bytes(epoch, &key).ok_or(UnwrapError::Altered)
+    }
+}
+
+impl fmt::Debug for DataKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataKey").field("epoch", &self.epoch).field("key", &"[redacted]").finish()
+    }
+}
+
+/// Where a wrapped key belongs; it opens nowhere else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrapContext<'a> {
+    /// The fleet's id.
+    pub fleet: &'a str,
+    /// The server's id.
+    pub server: &'a str,
+}
+
+/// A data key under a server's own key. Nothing in it is secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrappedDataKey {
+    /// As it is stored.
+    pub bytes: Vec<u8>,
+}
+
+struct Parts<'a> {
+    header: &'a [u8],
+    derivation: Derivation,
+    key_id: [u8; KEY_ID_BYTES],
+    sealed: &'a [u8],
+}
+
+impl<'a> Parts<'a> {
+    fn of(bytes: &'a [u8]) -> Result<Self, UnwrapError> {
+        let (format, rest) = bytes.split_first().ok_or(UnwrapError::Format)?;
+        if *format != FORMAT {
+            return Err(UnwrapError::Format);
+        }
+        let (derivation, rest) = Derivation::decode(rest).ok_or(UnwrapError::Format)?;
+        let (key_id, sealed) = rest.split_first_chunk::<KEY_ID_BYTES>().ok_or(UnwrapError::Format)?;
+        let header = &bytes[..bytes.len() - sealed.len()];
+        Ok(Self { header, derivation, key_id: *key_id, sealed })
+    }
+}
+
+fn associated_data(context: &WrapContext<'_>, epoch: u32, header: &[u8]) -> Vec<u8> {
+    AssociatedData::new(DOMAIN)
+        .text(context.fleet)
+        .text(context.server)
+        .bytes(&epoch.to_be_bytes())
+        .bytes(header)
+        .into_bytes()
+}
+
+/// Why a data key was not unwrapped. Nothing was changed in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UnwrapError {
+    /// The server was given another key than the one its data keys are wrapped with.
+    #[error(
+        "this is not the seal key that this server's data keys are wrapped with; bring the right one, nothing was changed"
+    )]
+    WrongKey,
+    /// A passphrase where a key file was used, or the other way round.
+    #[error(
+        "this server's data keys are wrapped with the other kind of seal key (passphrase or key file); bring the right one, nothing was changed"
+    )]
+    OtherKind,
+    /// The key is right, the record is not.
+    #[error("the wrapped data key is damaged, or belongs to another fleet, server or epoch")]
+    Altered,
+    /// Not a record of a known form.
+    #[error("the wrapped data key has a form that this version does not know")]
+    Format,
+}
+
+#[cfg(test)]
+mod tests;
