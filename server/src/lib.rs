@@ -1,6 +1,7 @@
 //! Muster's server and the operator's command line.
 
 pub mod config;
+pub mod consensus;
 pub mod kubeadm;
 pub mod logging;
 pub mod pki;

@@ -26,11 +26,7 @@ impl Batch {
     pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), Error> {
         if value.len() > VALUE_BYTES_MAX {
             let (bytes, limit) = (value.len(), VALUE_BYTES_MAX);
-            return Err(Error::TooLarge {
-                what: "a stored value",
-                bytes,
-                limit,
-            });
+            return Err(Error::TooLarge { what: "a stored value", bytes, limit });
         }
         self.writes.insert(key, Some(value));
         Ok(())
@@ -49,9 +45,7 @@ impl Batch {
 
     /// The writes in key order; `None` is a removal.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-        self.writes
-            .iter()
-            .map(|(key, value)| (key.as_slice(), value.as_deref()))
+        self.writes.iter().map(|(key, value)| (key.as_slice(), value.as_deref()))
     }
 }
 

@@ -46,18 +46,12 @@ impl DataDirectory {
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(Error::Locked {
-                    directory: path.to_owned(),
-                    holder: holder(&mut lock),
-                });
+                return Err(Error::Locked { directory: path.to_owned(), holder: holder(&mut lock) });
             }
             Err(TryLockError::Error(source)) => return Err(Error::io("lock", &lock_path)(source)),
         }
         write_pid(&mut lock).map_err(Error::io("write", &lock_path))?;
-        Ok(Self {
-            path: path.to_owned(),
-            _lock: lock,
-        })
+        Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
     /// Where snapshots lie; created when missing.
@@ -78,10 +72,7 @@ impl DataDirectory {
     /// # Errors
     /// [`Error::Damaged`] if the marker and the directories contradict each other, [`Error::Format`], [`Error::Io`], and
     /// those of `create`.
-    pub fn live_log(
-        &self,
-        create: impl FnOnce(&Path) -> Result<(), Error>,
-    ) -> Result<PathBuf, Error> {
+    pub fn live_log(&self, create: impl FnOnce(&Path) -> Result<(), Error>) -> Result<PathBuf, Error> {
         let name = match self.read_marker()? {
             Some(name) => name,
             None => {
@@ -98,16 +89,9 @@ impl DataDirectory {
     ///
     /// # Errors
     /// As [`DataDirectory::live_log`].
-    pub fn replace_log(
-        &self,
-        create: impl FnOnce(&Path) -> Result<(), Error>,
-    ) -> Result<PathBuf, Error> {
-        let old = self
-            .read_marker()?
-            .ok_or_else(|| Error::damaged(MARKER, "it is missing"))?;
-        let number = old
-            .strip_prefix(LOG_PREFIX)
-            .and_then(|digits| digits.parse::<u32>().ok());
+    pub fn replace_log(&self, create: impl FnOnce(&Path) -> Result<(), Error>) -> Result<PathBuf, Error> {
+        let old = self.read_marker()?.ok_or_else(|| Error::damaged(MARKER, "it is missing"))?;
+        let number = old.strip_prefix(LOG_PREFIX).and_then(|digits| digits.parse::<u32>().ok());
         let name = format!("{LOG_PREFIX}{:06}", number.unwrap_or(0).wrapping_add(1));
         self.make_log(&name, create)?;
         let live = self.finish_log(&name)?;
@@ -116,11 +100,7 @@ impl DataDirectory {
     }
 
     /// Fills `<name>.new`, makes it durable, then points the marker at `<name>`: from then on it counts.
-    fn make_log(
-        &self,
-        name: &str,
-        create: impl FnOnce(&Path) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn make_log(&self, name: &str, create: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
         let unfinished = self.path.join(format!("{name}{UNFINISHED}"));
         remove_tree(&unfinished)?;
         create_directory(&unfinished)?;
@@ -137,10 +117,7 @@ impl DataDirectory {
         let unfinished = self.path.join(format!("{name}{UNFINISHED}"));
         if !live.exists() {
             if !unfinished.exists() {
-                return Err(Error::damaged(
-                    MARKER,
-                    format!("it names {name}, which is not there"),
-                ));
+                return Err(Error::damaged(MARKER, format!("it names {name}, which is not there")));
             }
             fs::rename(&unfinished, &live).map_err(Error::io("rename", &unfinished))?;
             sync_directory(&self.path)?;
@@ -158,33 +135,21 @@ impl DataDirectory {
         }
         let text = read_small(&path)?;
         let mut lines = text.lines();
-        let format = lines
-            .next()
-            .and_then(|line| line.strip_prefix("muster data "))
-            .and_then(|n| n.parse::<u32>().ok());
+        let format =
+            lines.next().and_then(|line| line.strip_prefix("muster data ")).and_then(|n| n.parse::<u32>().ok());
         match format {
             Some(FORMAT) => {}
             Some(found) => {
-                return Err(Error::Format {
-                    what: MARKER.to_owned(),
-                    found,
-                    known: FORMAT,
-                });
+                return Err(Error::Format { what: MARKER.to_owned(), found, known: FORMAT });
             }
             None => {
-                return Err(Error::damaged(
-                    path.display().to_string(),
-                    "it is not a marker",
-                ));
+                return Err(Error::damaged(path.display().to_string(), "it is not a marker"));
             }
         }
         let name = lines.next().and_then(|line| line.strip_prefix("log "));
         match name {
             Some(name) if is_log_name(name) => Ok(Some(name.to_owned())),
-            _ => Err(Error::damaged(
-                path.display().to_string(),
-                "it names no log",
-            )),
+            _ => Err(Error::damaged(path.display().to_string(), "it names no log")),
         }
     }
 
@@ -202,11 +167,7 @@ impl DataDirectory {
     fn logs(&self) -> Result<Vec<String>, Error> {
         let mut names = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(Error::io("list", &self.path))? {
-            let name = entry
-                .map_err(Error::io("list", &self.path))?
-                .file_name()
-                .to_string_lossy()
-                .into_owned();
+            let name = entry.map_err(Error::io("list", &self.path))?.file_name().to_string_lossy().into_owned();
             if is_log_name(name.trim_end_matches(UNFINISHED)) {
                 names.push(name);
             }
@@ -238,18 +199,12 @@ fn write_pid(lock: &mut File) -> std::io::Result<()> {
 fn read_small(path: &Path) -> Result<String, Error> {
     let mut text = String::new();
     let file = File::open(path).map_err(Error::io("open", path))?;
-    file.take(SMALL_FILE_BYTES_MAX)
-        .read_to_string(&mut text)
-        .map_err(Error::io("read", path))?;
+    file.take(SMALL_FILE_BYTES_MAX).read_to_string(&mut text).map_err(Error::io("read", path))?;
     Ok(text)
 }
 
 fn create_directory(path: &Path) -> Result<(), Error> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .map_err(Error::io("create", path))?;
+    DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::io("create", path))?;
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => sync_directory(parent),
         _ => Ok(()),
@@ -258,9 +213,7 @@ fn create_directory(path: &Path) -> Result<(), Error> {
 
 fn remove_tree(path: &Path) -> Result<(), Error> {
     match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::io("remove", path)(error))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
         _ => Ok(()),
     }
 }
@@ -299,8 +252,7 @@ pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         .mode(0o600)
         .open(&unfinished)
         .map_err(Error::io("create", &unfinished))?;
-    file.write_all(bytes)
-        .map_err(Error::io("write", &unfinished))?;
+    file.write_all(bytes).map_err(Error::io("write", &unfinished))?;
     file.sync_all().map_err(Error::io("fsync", &unfinished))?;
     fs::rename(&unfinished, path).map_err(Error::io("rename", &unfinished))?;
     match path.parent() {

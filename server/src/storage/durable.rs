@@ -63,6 +63,8 @@ pub struct Counters {
     pub syncs: AtomicU64,
     /// Operations acknowledged.
     pub operations: AtomicU64,
+    /// Bytes of all payloads appended since the start.
+    pub appended_bytes: AtomicU64,
     /// Bytes of all payloads now in the log.
     pub log_bytes: AtomicU64,
 }
@@ -121,15 +123,8 @@ impl Store {
         };
         let (operations, queue) = mpsc::channel(QUEUE_OPERATIONS_MAX);
         let counters = Arc::new(Counters::default());
-        counters
-            .log_bytes
-            .store(log.payload_bytes() as u64, Ordering::Relaxed);
-        let writer = Writer {
-            backend,
-            log,
-            queue,
-            counters: counters.clone(),
-        };
+        counters.log_bytes.store(log.payload_bytes() as u64, Ordering::Relaxed);
+        let writer = Writer { backend, log, queue, counters: counters.clone() };
         let thread = std::thread::Builder::new()
             .name("storage".to_owned())
             .spawn(move || {
@@ -137,14 +132,7 @@ impl Store {
                 writer.run();
             })
             .map_err(Error::engine("start the storage thread"))?;
-        Ok((
-            Self {
-                operations,
-                counters,
-            },
-            StoreThread(thread),
-            opened,
-        ))
+        Ok((Self { operations, counters }, StoreThread(thread), opened))
     }
 
     /// Queues records for the end of the log; `done` is called when they are on disk.
@@ -154,11 +142,7 @@ impl Store {
     pub async fn append(&self, records: Vec<Record>, done: Done) -> Result<(), Error> {
         let limit = super::record::PAYLOAD_BYTES_MAX;
         if let Some(record) = records.iter().find(|record| record.payload.len() > limit) {
-            return Err(Error::TooLarge {
-                what: "a log record",
-                bytes: record.payload.len(),
-                limit,
-            });
+            return Err(Error::TooLarge { what: "a log record", bytes: record.payload.len(), limit });
         }
         self.send(Operation::Append(records, done)).await
     }
@@ -200,11 +184,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Closed`].
-    pub async fn read(
-        &self,
-        range: Range<u64>,
-        bytes_max: usize,
-    ) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+    pub async fn read(&self, range: Range<u64>, bytes_max: usize) -> Result<Vec<(u64, Vec<u8>)>, Error> {
         let (reply, records) = oneshot::channel();
         self.send(Operation::Read(range, bytes_max, reply)).await?;
         records.await.map_err(|_| Error::Closed)
@@ -212,8 +192,8 @@ impl Store {
 
     /// What the thread has done so far.
     #[must_use]
-    pub fn counters(&self) -> &Counters {
-        &self.counters
+    pub fn counters(&self) -> Arc<Counters> {
+        self.counters.clone()
     }
 
     async fn durably(&self, operation: impl FnOnce(Done) -> Operation) -> Result<(), Error> {
@@ -227,10 +207,7 @@ impl Store {
     }
 
     async fn send(&self, operation: Operation) -> Result<(), Error> {
-        self.operations
-            .send(operation)
-            .await
-            .map_err(|_| Error::Closed)
+        self.operations.send(operation).await.map_err(|_| Error::Closed)
     }
 }
 
@@ -244,10 +221,7 @@ fn create_log(path: &Path, id: u64) -> Result<(), Error> {
 /// Those of the backend.
 pub fn prepare(backend: &mut impl Backend, id: u64) -> Result<(), Error> {
     let mut batch = Batch::default();
-    batch.put(
-        Kind::Identity.key(),
-        seal_value(Kind::Identity, &id.to_be_bytes())?,
-    )?;
+    batch.put(Kind::Identity.key(), seal_value(Kind::Identity, &id.to_be_bytes())?)?;
     backend.write(&batch)?;
     backend.sync()
 }
@@ -256,10 +230,7 @@ fn verify_identity(backend: &impl Backend, id: u64) -> Result<(), Error> {
     let found = read_value(backend, Kind::Identity)?;
     match found.as_deref().map(<[u8; 8]>::try_from) {
         Some(Ok(bytes)) if u64::from_be_bytes(bytes) == id => Ok(()),
-        Some(Ok(bytes)) => Err(Error::OtherServer {
-            expected: id,
-            found: u64::from_be_bytes(bytes),
-        }),
+        Some(Ok(bytes)) => Err(Error::OtherServer { expected: id, found: u64::from_be_bytes(bytes) }),
         _ => Err(Error::damaged("the log's identity", "it is missing")),
     }
 }
@@ -277,10 +248,6 @@ impl<B: Backend> Writer<B> {
             if let Err(error) = self.round(first) {
                 end_process("the log cannot be kept safely", &error);
             }
-        }
-        // Nobody waits any more; what is left is at most a note of the committed position.
-        if let Err(error) = self.backend.sync() {
-            end_process("the log cannot be closed safely", &error);
         }
     }
 
@@ -300,11 +267,7 @@ impl<B: Backend> Writer<B> {
             }
             waiting.extend(self.plan(&mut batch, operation)?);
             taken += 1;
-            next = if taken < BATCH_OPERATIONS_MAX {
-                self.queue.try_recv().ok()
-            } else {
-                None
-            };
+            next = if taken < BATCH_OPERATIONS_MAX { self.queue.try_recv().ok() } else { None };
         }
         self.settle(&batch, waiting)
     }
@@ -314,6 +277,8 @@ impl<B: Backend> Writer<B> {
         match operation {
             Operation::Append(records, done) => {
                 for record in records {
+                    let bytes = record.payload.len() as u64;
+                    self.counters.appended_bytes.fetch_add(bytes, Ordering::Relaxed);
                     self.log.append(batch, record.index, &record.payload)?;
                 }
                 Ok(Some(done))
@@ -323,10 +288,7 @@ impl<B: Backend> Writer<B> {
                 Ok(Some(done))
             }
             Operation::NoteCommitted(committed) => {
-                batch.put(
-                    Kind::Committed.key(),
-                    seal_value(Kind::Committed, &committed)?,
-                )?;
+                batch.put(Kind::Committed.key(), seal_value(Kind::Committed, &committed)?)?;
                 Ok(None)
             }
             Operation::Truncate(from, done) => {
@@ -355,12 +317,8 @@ impl<B: Backend> Writer<B> {
         }
         metrics::histogram!("muster_storage_flush_duration_seconds").record(started.elapsed());
         self.counters.syncs.fetch_add(1, Ordering::Relaxed);
-        self.counters
-            .operations
-            .fetch_add(waiting.len() as u64, Ordering::Relaxed);
-        self.counters
-            .log_bytes
-            .store(self.log.payload_bytes() as u64, Ordering::Relaxed);
+        self.counters.operations.fetch_add(waiting.len() as u64, Ordering::Relaxed);
+        self.counters.log_bytes.store(self.log.payload_bytes() as u64, Ordering::Relaxed);
         for done in waiting {
             done();
         }

@@ -82,20 +82,13 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn damaged(what: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::Damaged {
-            what: what.into(),
-            detail: detail.into(),
-        }
+        Self::Damaged { what: what.into(), detail: detail.into() }
     }
 
     /// An adapter for `map_err` on file operations.
     pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io {
-            action,
-            path,
-            source,
-        }
+        move |source| Self::Io { action, path, source }
     }
 
     /// An adapter for `map_err` on calls of the engine.
@@ -103,10 +96,7 @@ impl Error {
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        move |source| Self::Engine {
-            action,
-            source: Box::new(source),
-        }
+        move |source| Self::Engine { action, source: Box::new(source) }
     }
 }
 

@@ -50,9 +50,7 @@ impl Log {
     /// # Errors
     /// [`Error::Damaged`] naming the first thing that is wrong; those of the backend.
     pub(super) fn open(backend: &impl Backend) -> Result<(Self, Values), Error> {
-        let extent = read_value(backend, Kind::Extent)?
-            .map(|bytes| Extent::parse(&bytes))
-            .transpose()?;
+        let extent = read_value(backend, Kind::Extent)?.map(|bytes| Extent::parse(&bytes)).transpose()?;
         let mut log = Self::default();
         if let Some(bytes) = read_value(backend, Kind::Purged)? {
             log.set_purged(&bytes)?;
@@ -62,10 +60,7 @@ impl Log {
         }
         log.read_records(backend)?;
         if log.extent() != extent {
-            return Err(Error::damaged(
-                "the log",
-                "its first or last record is not the one that was written",
-            ));
+            return Err(Error::damaged("the log", "its first or last record is not the one that was written"));
         }
         let vote = read_value(backend, Kind::Vote)?;
         let committed = read_value(backend, Kind::Committed)?;
@@ -92,28 +87,17 @@ impl Log {
     ///
     /// # Errors
     /// [`Error::Rule`] if it would leave a hole or overwrite, [`Error::TooLarge`].
-    pub(super) fn append(
-        &mut self,
-        batch: &mut Batch,
-        index: u64,
-        payload: &[u8],
-    ) -> Result<(), Error> {
+    pub(super) fn append(&mut self, batch: &mut Batch, index: u64, payload: &[u8]) -> Result<(), Error> {
         let end = self.range().end;
         if self.first.is_some() && index != end {
-            return Err(Error::Rule(format!(
-                "append {index} where the log ends before {end}"
-            )));
+            return Err(Error::Rule(format!("append {index} where the log ends before {end}")));
         }
         let (bytes, digest) = record::seal_record(index, &self.last_digest(), payload)?;
         for (chunk, piece) in record::chunks(&bytes) {
             batch.put(record::record_key(index, chunk), piece.to_vec())?;
         }
         self.first.get_or_insert(index);
-        self.slots.push_back(Slot {
-            digest,
-            chunks: record::chunk_count(bytes.len()),
-            payload_bytes: payload.len(),
-        });
+        self.slots.push_back(Slot { digest, chunks: record::chunk_count(bytes.len()), payload_bytes: payload.len() });
         self.put_extent(batch)
     }
 
@@ -135,11 +119,7 @@ impl Log {
     /// Removes all records up to and with the point's. The point may lie beyond the end: then a snapshot came from elsewhere
     /// and the log goes on after it. A point behind the present one changes nothing.
     pub(super) fn purge(&mut self, batch: &mut Batch, point: PurgePoint) -> Result<(), Error> {
-        if self
-            .purged
-            .as_ref()
-            .is_some_and(|purged| purged.index >= point.index)
-        {
+        if self.purged.as_ref().is_some_and(|purged| purged.index >= point.index) {
             return Ok(());
         }
         let mut anchor = Digest::default();
@@ -150,21 +130,14 @@ impl Log {
             };
             delete_record(batch, index, &slot);
             self.first = Some(index + 1);
-            anchor = if index == point.index {
-                slot.digest
-            } else {
-                Digest::default()
-            };
+            anchor = if index == point.index { slot.digest } else { Digest::default() };
         }
         self.first = Some(point.index + 1);
         self.anchor = anchor;
         let mut bytes = point.index.to_be_bytes().to_vec();
         bytes.extend_from_slice(&self.anchor);
         bytes.extend_from_slice(&point.detail);
-        batch.put(
-            Kind::Purged.key(),
-            record::seal_value(Kind::Purged, &bytes)?,
-        )?;
+        batch.put(Kind::Purged.key(), record::seal_value(Kind::Purged, &bytes)?)?;
         self.purged = Some(point);
         self.put_extent(batch)
     }
@@ -195,20 +168,14 @@ impl Log {
         visit_records(backend, from..to.max(from), |opened| {
             let slot = &self.slots[slot_number(&present, opened.index)];
             if opened.index != expected || opened.digest != slot.digest {
-                return Err(Error::damaged(
-                    format!("log record {expected}"),
-                    "it is not the one that was written",
-                ));
+                return Err(Error::damaged(format!("log record {expected}"), "it is not the one that was written"));
             }
             found.push((opened.index, opened.payload.to_vec()));
             expected += 1;
             Ok(())
         })?;
         if expected < to {
-            return Err(Error::damaged(
-                format!("log record {expected}"),
-                "it is missing",
-            ));
+            return Err(Error::damaged(format!("log record {expected}"), "it is missing"));
         }
         Ok(found)
     }
@@ -238,19 +205,15 @@ impl Log {
     }
 
     fn set_purged(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let parsed = bytes
-            .split_first_chunk::<8>()
-            .and_then(|(index, rest)| Some((index, rest.split_first_chunk::<32>()?)));
+        let parsed =
+            bytes.split_first_chunk::<8>().and_then(|(index, rest)| Some((index, rest.split_first_chunk::<32>()?)));
         let Some((index, (anchor, detail))) = parsed else {
             return Err(Error::damaged("the purge point", "it is too short"));
         };
         let index = u64::from_be_bytes(*index);
         self.anchor = *anchor;
         self.first = Some(index.saturating_add(1));
-        self.purged = Some(PurgePoint {
-            index,
-            detail: detail.to_vec(),
-        });
+        self.purged = Some(PurgePoint { index, detail: detail.to_vec() });
         Ok(())
     }
 
@@ -259,19 +222,12 @@ impl Log {
     }
 
     fn extent(&self) -> Option<Extent> {
-        self.first.map(|first| Extent {
-            first,
-            end: self.range().end,
-            last: self.last_digest(),
-        })
+        self.first.map(|first| Extent { first, end: self.range().end, last: self.last_digest() })
     }
 
     fn put_extent(&self, batch: &mut Batch) -> Result<(), Error> {
         match self.extent() {
-            Some(extent) => batch.put(
-                Kind::Extent.key(),
-                record::seal_value(Kind::Extent, &extent.render())?,
-            ),
+            Some(extent) => batch.put(Kind::Extent.key(), record::seal_value(Kind::Extent, &extent.render())?),
             None => {
                 batch.delete(Kind::Extent.key());
                 Ok(())
@@ -290,25 +246,15 @@ struct Extent {
 
 impl Extent {
     fn render(&self) -> Vec<u8> {
-        [
-            self.first.to_be_bytes().as_slice(),
-            &self.end.to_be_bytes(),
-            &self.last,
-        ]
-        .concat()
+        [self.first.to_be_bytes().as_slice(), &self.end.to_be_bytes(), &self.last].concat()
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, Error> {
         let parsed = bytes.split_first_chunk::<8>().and_then(|(first, rest)| {
             let (end, last) = rest.split_first_chunk::<8>()?;
-            Some((
-                u64::from_be_bytes(*first),
-                u64::from_be_bytes(*end),
-                Digest::try_from(last).ok()?,
-            ))
+            Some((u64::from_be_bytes(*first), u64::from_be_bytes(*end), Digest::try_from(last).ok()?))
         });
-        let (first, end, last) =
-            parsed.ok_or_else(|| Error::damaged("the extent of the log", "it is too short"))?;
+        let (first, end, last) = parsed.ok_or_else(|| Error::damaged("the extent of the log", "it is too short"))?;
         Ok(Self { first, end, last })
     }
 }
@@ -345,11 +291,8 @@ fn visit_records(
     range: Range<u64>,
     mut visit: impl FnMut(record::OpenedRecord<'_>) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let (from, to) = if range == (0..u64::MAX) {
-        record::all_records()
-    } else {
-        record::record_range(range.start, range.end)
-    };
+    let (from, to) =
+        if range == (0..u64::MAX) { record::all_records() } else { record::record_range(range.start, range.end) };
     let mut current: Option<(u64, u16, Vec<u8>)> = None;
     backend.scan(&from..&to, &mut |key, value| {
         let (index, chunk) = record::parse_record_key(key)?;
@@ -359,10 +302,7 @@ fn visit_records(
                 *chunks += 1;
             }
             _ if chunk != 0 => {
-                return Err(Error::damaged(
-                    format!("log record {index}"),
-                    "a piece of it is missing",
-                ));
+                return Err(Error::damaged(format!("log record {index}"), "a piece of it is missing"));
             }
             _ => {
                 if let Some((at, _, bytes)) = current.replace((index, 1, value.to_vec())) {

@@ -99,15 +99,9 @@ pub fn parse_record_key(key: &[u8]) -> Result<(u64, u16), Error> {
         _ => None,
     };
     let Some((index, [high, low])) = parsed else {
-        return Err(Error::damaged(
-            "the log",
-            "a key has a form that was never written",
-        ));
+        return Err(Error::damaged("the log", "a key has a form that was never written"));
     };
-    Ok((
-        u64::from_be_bytes(*index),
-        u16::from_be_bytes([*high, *low]),
-    ))
+    Ok((u64::from_be_bytes(*index), u16::from_be_bytes([*high, *low])))
 }
 
 /// Wraps a payload so that [`open_value`] can tell that it is whole and where it belongs.
@@ -133,8 +127,7 @@ pub fn open_value(kind: Kind, bytes: &[u8]) -> Result<&[u8], Error> {
     let (body, _) = checked(kind.name(), bytes)?;
     match body.split_at_checked(VALUE_HEAD_BYTES) {
         Some((&[_, found, a, b, c, d], payload))
-            if found == kind as u8
-                && u32::from_be_bytes([a, b, c, d]) as usize == payload.len() =>
+            if found == kind as u8 && u32::from_be_bytes([a, b, c, d]) as usize == payload.len() =>
         {
             Ok(payload)
         }
@@ -146,11 +139,7 @@ pub fn open_value(kind: Kind, bytes: &[u8]) -> Result<&[u8], Error> {
 ///
 /// # Errors
 /// [`Error::TooLarge`] above [`PAYLOAD_BYTES_MAX`].
-pub fn seal_record(
-    index: u64,
-    previous: &Digest,
-    payload: &[u8],
-) -> Result<(Vec<u8>, Digest), Error> {
+pub fn seal_record(index: u64, previous: &Digest, payload: &[u8]) -> Result<(Vec<u8>, Digest), Error> {
     let length = bounded_length("a log record", payload, PAYLOAD_BYTES_MAX)?;
     let mut bytes = Vec::with_capacity(RECORD_HEAD_BYTES + payload.len() + DIGEST_BYTES);
     bytes.extend_from_slice(&[FORMAT, RECORD_KIND]);
@@ -194,12 +183,7 @@ pub fn open_record(index: u64, bytes: &[u8]) -> Result<OpenedRecord<'_>, Error> 
     if !fits {
         return Err(unfit());
     }
-    Ok(OpenedRecord {
-        index,
-        previous: *previous,
-        digest,
-        payload,
-    })
+    Ok(OpenedRecord { index, previous: *previous, digest, payload })
 }
 
 /// Cuts a record into values that fit the backend, in order.
@@ -244,11 +228,7 @@ fn checked<'a>(what: &str, bytes: &'a [u8]) -> Result<(&'a [u8], Digest), Error>
     }
     match body.first() {
         Some(&FORMAT) => Ok((body, *digest)),
-        Some(&found) => Err(Error::Format {
-            what: what.to_owned(),
-            found: found.into(),
-            known: FORMAT.into(),
-        }),
+        Some(&found) => Err(Error::Format { what: what.to_owned(), found: found.into(), known: FORMAT.into() }),
         None => Err(Error::damaged(what, "it is empty")),
     }
 }

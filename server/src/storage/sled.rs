@@ -46,11 +46,7 @@ impl Sled {
             .map_err(Error::engine("open the database"))?;
         let path = directory.join("db");
         let file = File::open(&path).map_err(Error::io("open", &path))?;
-        Ok(Self {
-            database,
-            file,
-            blobs: directory.join("blobs"),
-        })
+        Ok(Self { database, file, blobs: directory.join("blobs") })
     }
 
     fn sync_blobs(&self) -> Result<(), Error> {
@@ -66,9 +62,7 @@ impl Sled {
             found = true;
         }
         if found {
-            tracing::error!(
-                "the log's engine wrote a page to a file of its own, which the size limits should prevent"
-            );
+            tracing::error!("the log's engine wrote a page to a file of its own, which the size limits should prevent");
             sync_directory(&self.blobs)?;
         }
         Ok(())
@@ -84,9 +78,7 @@ impl Backend for Sled {
                 None => writes.remove(key),
             }
         }
-        self.database
-            .apply_batch(writes)
-            .map_err(Error::engine("write"))
+        self.database.apply_batch(writes).map_err(Error::engine("write"))
     }
 
     fn sync(&mut self) -> Result<(), Error> {

@@ -109,35 +109,33 @@ impl Snapshots {
         }
     }
 
+    /// Index of the older of the kept snapshots, to which the log must reach back so that it can stand in for the newest.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn fallback(&self) -> Result<Option<u64>, Error> {
+        let indices = self.indices()?;
+        Ok(indices.len().checked_sub(KEPT).and_then(|oldest| indices.get(oldest)).copied())
+    }
+
     fn read(&self, index: u64) -> Result<Snapshot, Error> {
         let path = self.directory.join(file_name(index));
         let file = File::open(&path).map_err(Error::io("open", &path))?;
         let mut bytes = Vec::new();
-        file.take(FILE_BYTES_MAX + 1)
-            .read_to_end(&mut bytes)
-            .map_err(Error::io("read", &path))?;
+        file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(Error::io("read", &path))?;
         parse(&path, index, bytes)
     }
 
     fn indices(&self) -> Result<Vec<u64>, Error> {
-        let mut indices: Vec<u64> = self
-            .names()?
-            .iter()
-            .filter_map(|name| index_of(name))
-            .collect();
+        let mut indices: Vec<u64> = self.names()?.iter().filter_map(|name| index_of(name)).collect();
         indices.sort_unstable();
         Ok(indices)
     }
 
     fn names(&self) -> Result<Vec<String>, Error> {
         let list = Error::io("list", &self.directory);
-        let entries = fs::read_dir(&self.directory)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(list)?;
-        Ok(entries
-            .iter()
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect())
+        let entries = fs::read_dir(&self.directory).and_then(Iterator::collect::<Result<Vec<_>, _>>).map_err(list)?;
+        Ok(entries.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
     }
 
     fn remove(&self, name: &str) -> Result<(), Error> {
@@ -157,16 +155,10 @@ fn index_of(name: &str) -> Option<u64> {
 
 fn render(snapshot: &Snapshot) -> Result<Vec<u8>, Error> {
     let length = HEAD_BYTES + snapshot.meta.len() + snapshot.state.len() + DIGEST_BYTES;
-    let meta_length = u32::try_from(snapshot.meta.len())
-        .ok()
-        .filter(|_| length as u64 <= FILE_BYTES_MAX);
+    let meta_length = u32::try_from(snapshot.meta.len()).ok().filter(|_| length as u64 <= FILE_BYTES_MAX);
     let Some(meta_length) = meta_length else {
         let limit = usize::try_from(FILE_BYTES_MAX).unwrap_or(usize::MAX);
-        return Err(Error::TooLarge {
-            what: "a snapshot",
-            bytes: length,
-            limit,
-        });
+        return Err(Error::TooLarge { what: "a snapshot", bytes: length, limit });
     };
     let mut bytes = Vec::with_capacity(length);
     bytes.extend_from_slice(MAGIC);
@@ -193,11 +185,7 @@ fn parse(path: &Path, index: u64, mut bytes: Vec<u8>) -> Result<Snapshot, Error>
         return Err(Error::damaged(what, "it is not a snapshot"));
     };
     if head.format != FORMAT {
-        return Err(Error::Format {
-            what,
-            found: head.format,
-            known: FORMAT,
-        });
+        return Err(Error::Format { what, found: head.format, known: FORMAT });
     }
     let lengths = head.meta_length.checked_add(head.state_length);
     if head.index != index || lengths != Some(body.len() - HEAD_BYTES) {

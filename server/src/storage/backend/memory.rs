@@ -31,11 +31,7 @@ impl Memory {
     /// What is there after a power cut: only what was synchronised.
     pub(crate) fn after_power_cut(&self) -> Self {
         let disk = locked(&self.disk).clone();
-        Self {
-            written: disk.clone(),
-            disk: Arc::new(Mutex::new(disk)),
-            ..Self::default()
-        }
+        Self { written: disk.clone(), disk: Arc::new(Mutex::new(disk)), ..Self::default() }
     }
 
     /// A second view of the same disk and events.

@@ -17,10 +17,7 @@ fn a_second_server_is_told_who_owns_the_directory() {
     let _first = DataDirectory::open(&path).unwrap();
     let refused = DataDirectory::open(&path).unwrap_err().to_string();
     assert!(refused.contains(&path.display().to_string()), "{refused}");
-    assert!(
-        refused.contains(&format!("process {}", std::process::id())),
-        "{refused}"
-    );
+    assert!(refused.contains(&format!("process {}", std::process::id())), "{refused}");
 }
 
 #[test]
@@ -37,21 +34,9 @@ fn what_is_made_is_closed_to_others() {
     let directory = DataDirectory::open(&path).unwrap();
     let log = directory.live_log(make).unwrap();
     for made in [path.clone(), log, directory.snapshots().unwrap()] {
-        assert_eq!(
-            fs::metadata(&made).unwrap().permissions().mode() & 0o777,
-            0o700,
-            "{}",
-            made.display()
-        );
+        assert_eq!(fs::metadata(&made).unwrap().permissions().mode() & 0o777, 0o700, "{}", made.display());
     }
-    assert_eq!(
-        fs::metadata(path.join(MARKER))
-            .unwrap()
-            .permissions()
-            .mode()
-            & 0o777,
-        0o600
-    );
+    assert_eq!(fs::metadata(path.join(MARKER)).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
@@ -101,10 +86,7 @@ fn a_marker_that_names_nothing_is_refused() {
     for (text, named) in [
         ("", "not a marker"),
         ("muster data 1\nlog ../elsewhere\n", "names no log"),
-        (
-            "muster data 1\nlog log-000007\n",
-            "log-000007, which is not there",
-        ),
+        ("muster data 1\nlog log-000007\n", "log-000007, which is not there"),
         ("muster data 2\nlog log-000001\n", "format 2"),
     ] {
         fs::write(home.path().join(MARKER), text).unwrap();

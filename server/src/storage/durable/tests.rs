@@ -10,10 +10,7 @@ fn mk_memory() -> Memory {
 }
 
 fn mk_record(index: u64) -> Record {
-    Record {
-        index,
-        payload: format!("record {index}").into_bytes(),
-    }
+    Record { index, payload: format!("record {index}").into_bytes() }
 }
 
 /// An acknowledgement is honest if a sync lies between it and the last write before it.
@@ -44,10 +41,7 @@ async fn append(store: &Store, watcher: &Memory, index: u64) -> oneshot::Receive
 #[test]
 fn the_judge_of_acknowledgements_knows_a_dishonest_one() {
     use Event::{Acknowledge, Sync, Write};
-    assert_eq!(
-        first_dishonest(&[Write, Sync, Acknowledge, Acknowledge]),
-        None
-    );
+    assert_eq!(first_dishonest(&[Write, Sync, Acknowledge, Acknowledge]), None);
     assert_eq!(first_dishonest(&[Write, Acknowledge, Sync]), Some(1));
     assert_eq!(first_dishonest(&[Write, Sync, Write, Acknowledge]), Some(3));
 }
@@ -61,31 +55,17 @@ async fn an_fsync_lies_between_the_last_write_and_each_acknowledgement() {
     for index in 0..200 {
         waiting.push(append(&store, &watcher, index).await);
         if index % 40 == 0 {
-            store
-                .save_vote(format!("vote {index}").into_bytes())
-                .await
-                .unwrap();
-            store
-                .note_committed(format!("committed {index}").into_bytes())
-                .await
-                .unwrap();
+            store.save_vote(format!("vote {index}").into_bytes()).await.unwrap();
+            store.note_committed(format!("committed {index}").into_bytes()).await.unwrap();
         }
     }
     for receiver in waiting {
         receiver.await.unwrap();
     }
     drop(store);
-    tokio::task::spawn_blocking(move || thread.join())
-        .await
-        .unwrap();
+    tokio::task::spawn_blocking(move || thread.join()).await.unwrap();
     let events = watcher.events();
-    assert_eq!(
-        events
-            .iter()
-            .filter(|event| **event == Event::Acknowledge)
-            .count(),
-        200
-    );
+    assert_eq!(events.iter().filter(|event| **event == Event::Acknowledge).count(), 200);
     assert_eq!(first_dishonest(&events), None, "{events:?}");
 }
 
@@ -99,33 +79,19 @@ async fn all_that_was_acknowledged_outlives_a_power_cut() {
     }
     store.save_vote(b"vote".to_vec()).await.unwrap();
     store.truncate(18).await.unwrap();
-    store
-        .purge(PurgePoint {
-            index: 4,
-            detail: b"four".to_vec(),
-        })
-        .await
-        .unwrap();
+    store.purge(PurgePoint { index: 4, detail: b"four".to_vec() }).await.unwrap();
     let (after, _thread, opened) = Store::start(watcher.after_power_cut(), 1).unwrap();
     assert_eq!(
         opened,
         Opened {
             vote: Some(b"vote".to_vec()),
             committed: None,
-            purged: Some(PurgePoint {
-                index: 4,
-                detail: b"four".to_vec()
-            }),
+            purged: Some(PurgePoint { index: 4, detail: b"four".to_vec() }),
             present: 5..18,
         },
     );
     let records = after.read(0..100, usize::MAX).await.unwrap();
-    assert_eq!(
-        records,
-        (5..18)
-            .map(|index| (index, mk_record(index).payload))
-            .collect::<Vec<_>>()
-    );
+    assert_eq!(records, (5..18).map(|index| (index, mk_record(index).payload)).collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -144,30 +110,16 @@ async fn acknowledgements_come_in_the_order_of_the_queue() {
 #[tokio::test]
 async fn a_read_sees_what_was_queued_before_it() {
     let (store, _thread, _) = Store::start(mk_memory(), 1).unwrap();
-    store
-        .append(vec![mk_record(0), mk_record(1)], Box::new(|| {}))
-        .await
-        .unwrap();
+    store.append(vec![mk_record(0), mk_record(1)], Box::new(|| {})).await.unwrap();
     assert_eq!(store.read(0..9, usize::MAX).await.unwrap().len(), 2);
 }
 
 #[tokio::test]
 async fn a_record_above_the_bound_is_refused_and_nothing_is_queued() {
     let (store, _thread, _) = Store::start(mk_memory(), 1).unwrap();
-    let large = Record {
-        index: 1,
-        payload: vec![0; crate::storage::record::PAYLOAD_BYTES_MAX + 1],
-    };
-    let refused = store
-        .append(
-            vec![mk_record(0), large],
-            Box::new(|| panic!("acknowledged")),
-        )
-        .await;
-    assert!(
-        matches!(refused, Err(Error::TooLarge { .. })),
-        "{refused:?}"
-    );
+    let large = Record { index: 1, payload: vec![0; crate::storage::record::PAYLOAD_BYTES_MAX + 1] };
+    let refused = store.append(vec![mk_record(0), large], Box::new(|| panic!("acknowledged"))).await;
+    assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
     assert!(store.read(0..9, usize::MAX).await.unwrap().is_empty());
 }
 
@@ -193,16 +145,7 @@ async fn operations_that_wait_share_one_sync() {
 #[tokio::test]
 async fn the_disk_of_another_server_is_refused() {
     let refused = Store::start(mk_memory(), 2).map(|_| ()).unwrap_err();
-    assert!(
-        matches!(
-            refused,
-            Error::OtherServer {
-                expected: 2,
-                found: 1
-            }
-        ),
-        "{refused}"
-    );
+    assert!(matches!(refused, Error::OtherServer { expected: 2, found: 1 }), "{refused}");
 }
 
 #[tokio::test]
@@ -219,25 +162,14 @@ async fn everything_is_there_after_closing_and_opening_on_a_real_disk() {
         let (store, thread, opened) = Store::open(&directory, 7).unwrap();
         assert_eq!(opened.present, 0..round * 10);
         for index in round * 10..(round + 1) * 10 {
-            store
-                .append(vec![mk_record(index)], Box::new(|| {}))
-                .await
-                .unwrap();
+            store.append(vec![mk_record(index)], Box::new(|| {})).await.unwrap();
         }
-        store
-            .note_committed(format!("{round}").into_bytes())
-            .await
-            .unwrap();
+        store.note_committed(format!("{round}").into_bytes()).await.unwrap();
         drop(store);
-        tokio::task::spawn_blocking(move || thread.join())
-            .await
-            .unwrap();
+        tokio::task::spawn_blocking(move || thread.join()).await.unwrap();
     }
     let directory = DataDirectory::open(home.path()).unwrap();
     let (store, _thread, opened) = Store::open(&directory, 7).unwrap();
-    assert_eq!(
-        (opened.present, opened.committed),
-        (0..50, Some(b"4".to_vec()))
-    );
+    assert_eq!((opened.present, opened.committed), (0..50, Some(b"4".to_vec())));
     assert_eq!(store.read(0..50, usize::MAX).await.unwrap().len(), 50);
 }

@@ -13,26 +13,18 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        Self {
-            log: Log::default(),
-            backend: Memory::default(),
-        }
+        Self { log: Log::default(), backend: Memory::default() }
     }
 
     fn with_records(indices: Range<u64>) -> Self {
         let mut fixture = Self::new();
         for index in indices {
-            fixture
-                .write(|log, batch| log.append(batch, index, &payload(index)))
-                .unwrap();
+            fixture.write(|log, batch| log.append(batch, index, &payload(index))).unwrap();
         }
         fixture
     }
 
-    fn write(
-        &mut self,
-        plan: impl FnOnce(&mut Log, &mut Batch) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    fn write(&mut self, plan: impl FnOnce(&mut Log, &mut Batch) -> Result<(), Error>) -> Result<(), Error> {
         let mut batch = Batch::default();
         plan(&mut self.log, &mut batch)?;
         self.backend.write(&batch)
@@ -40,16 +32,11 @@ impl Fixture {
 
     fn reopened(self) -> Result<Self, Error> {
         let (log, _) = Log::open(&self.backend)?;
-        Ok(Self {
-            log,
-            backend: self.backend,
-        })
+        Ok(Self { log, backend: self.backend })
     }
 
     fn all(&self) -> Vec<(u64, Vec<u8>)> {
-        self.log
-            .read(&self.backend, 0..u64::MAX, usize::MAX)
-            .unwrap()
+        self.log.read(&self.backend, 0..u64::MAX, usize::MAX).unwrap()
     }
 }
 
@@ -58,10 +45,7 @@ fn payload(index: u64) -> Vec<u8> {
 }
 
 fn point(index: u64) -> PurgePoint {
-    PurgePoint {
-        index,
-        detail: b"detail".to_vec(),
-    }
+    PurgePoint { index, detail: b"detail".to_vec() }
 }
 
 fn damaged<T>(result: Result<T, Error>) -> String {
@@ -84,12 +68,8 @@ fn a_hole_is_refused() {
 #[test]
 fn the_log_goes_on_after_a_purge_beyond_its_end() {
     let mut fixture = Fixture::with_records(0..3);
-    fixture
-        .write(|log, batch| log.purge(batch, point(10)))
-        .unwrap();
-    fixture
-        .write(|log, batch| log.append(batch, 11, b"eleven"))
-        .unwrap();
+    fixture.write(|log, batch| log.purge(batch, point(10))).unwrap();
+    fixture.write(|log, batch| log.append(batch, 11, b"eleven")).unwrap();
     let fixture = fixture.reopened().unwrap();
     assert_eq!(fixture.all(), [(11, b"eleven".to_vec())]);
     assert_eq!(fixture.log.purged(), Some(&point(10)));
@@ -98,12 +78,8 @@ fn the_log_goes_on_after_a_purge_beyond_its_end() {
 #[test]
 fn a_purge_never_moves_back() {
     let mut fixture = Fixture::with_records(0..9);
-    fixture
-        .write(|log, batch| log.purge(batch, point(5)))
-        .unwrap();
-    fixture
-        .write(|log, batch| log.purge(batch, point(3)))
-        .unwrap();
+    fixture.write(|log, batch| log.purge(batch, point(5))).unwrap();
+    fixture.write(|log, batch| log.purge(batch, point(3))).unwrap();
     assert_eq!(fixture.reopened().unwrap().log.purged(), Some(&point(5)));
 }
 
@@ -111,36 +87,16 @@ fn a_purge_never_moves_back() {
 fn reading_stops_at_the_byte_limit_but_never_before_the_first() {
     let fixture = Fixture::with_records(0..9);
     let one = payload(0).len();
-    assert_eq!(
-        fixture.log.read(&fixture.backend, 2..9, 0).unwrap().len(),
-        1
-    );
-    assert_eq!(
-        fixture
-            .log
-            .read(&fixture.backend, 2..9, 3 * one)
-            .unwrap()
-            .len(),
-        3
-    );
-    assert_eq!(
-        fixture
-            .log
-            .read(&fixture.backend, 5..5, 3 * one)
-            .unwrap()
-            .len(),
-        0
-    );
+    assert_eq!(fixture.log.read(&fixture.backend, 2..9, 0).unwrap().len(), 1);
+    assert_eq!(fixture.log.read(&fixture.backend, 2..9, 3 * one).unwrap().len(), 3);
+    assert_eq!(fixture.log.read(&fixture.backend, 5..5, 3 * one).unwrap().len(), 0);
 }
 
 #[test]
 fn a_missing_record_is_found_wherever_it_was() {
     for index in 0..5 {
         let mut fixture = Fixture::with_records(0..5);
-        fixture
-            .backend
-            .pairs_mut()
-            .remove(&record::record_key(index, 0));
+        fixture.backend.pairs_mut().remove(&record::record_key(index, 0));
         damaged(fixture.reopened());
     }
 }
@@ -149,14 +105,8 @@ fn a_missing_record_is_found_wherever_it_was() {
 fn a_missing_piece_of_a_long_record_is_found() {
     for chunk in 0..3 {
         let mut fixture = Fixture::with_records(0..2);
-        fixture
-            .write(|log, batch| log.append(batch, 2, &[1; 10_000]))
-            .unwrap();
-        fixture
-            .backend
-            .pairs_mut()
-            .remove(&record::record_key(2, chunk))
-            .unwrap();
+        fixture.write(|log, batch| log.append(batch, 2, &[1; 10_000])).unwrap();
+        fixture.backend.pairs_mut().remove(&record::record_key(2, chunk)).unwrap();
         damaged(fixture.reopened());
     }
 }
@@ -164,12 +114,8 @@ fn a_missing_piece_of_a_long_record_is_found() {
 #[test]
 fn a_record_replayed_from_another_history_is_found() {
     let mut other = Fixture::with_records(0..2);
-    other
-        .write(|log, batch| log.append(batch, 2, b"another history"))
-        .unwrap();
-    other
-        .write(|log, batch| log.append(batch, 3, &payload(3)))
-        .unwrap();
+    other.write(|log, batch| log.append(batch, 2, b"another history")).unwrap();
+    other.write(|log, batch| log.append(batch, 3, &payload(3))).unwrap();
     let mut fixture = Fixture::with_records(0..5);
     let key = record::record_key(3, 0);
     let replayed = other.backend.pairs_mut()[&key].clone();
@@ -181,14 +127,9 @@ fn a_record_replayed_from_another_history_is_found() {
 fn records_left_behind_by_a_lost_purge_are_found() {
     let mut fixture = Fixture::with_records(0..5);
     let before = fixture.backend.pairs_mut().clone();
-    fixture
-        .write(|log, batch| log.purge(batch, point(2)))
-        .unwrap();
+    fixture.write(|log, batch| log.purge(batch, point(2))).unwrap();
     let key = record::record_key(1, 0);
-    fixture
-        .backend
-        .pairs_mut()
-        .insert(key.clone(), before[&key].clone());
+    fixture.backend.pairs_mut().insert(key.clone(), before[&key].clone());
     damaged(fixture.reopened());
 }
 

@@ -65,43 +65,23 @@ fn the_stored_bytes_of_format_1_never_change() {
     let value = seal_value(Kind::Vote, b"vote").unwrap();
     assert_eq!(
         hex::encode(value),
-        concat!(
-            "0102",
-            "00000004",
-            "766f7465",
-            "27bb2d0ecd4196f6329e161c99c5697a84f761041cd4c5d8c9c986dc2eb2ef03"
-        ),
+        concat!("0102", "00000004", "766f7465", "27bb2d0ecd4196f6329e161c99c5697a84f761041cd4c5d8c9c986dc2eb2ef03"),
     );
     assert_eq!(hex::encode(record_key(0x0102, 3)), "0200000000000001020003");
-    let kinds = [
-        Kind::Identity,
-        Kind::Vote,
-        Kind::Committed,
-        Kind::Purged,
-        Kind::Extent,
-    ];
-    assert_eq!(
-        kinds.map(Kind::key),
-        [[1, 1], [1, 2], [1, 3], [1, 4], [1, 5]].map(Vec::from)
-    );
+    let kinds = [Kind::Identity, Kind::Vote, Kind::Committed, Kind::Purged, Kind::Extent];
+    assert_eq!(kinds.map(Kind::key), [[1, 1], [1, 2], [1, 3], [1, 4], [1, 5]].map(Vec::from));
 }
 
 #[test]
 fn a_record_does_not_pass_for_another_index() {
     let (record, _) = seal_record(5, &[0; 32], b"x").unwrap();
-    assert!(matches!(
-        open_record(6, &record),
-        Err(Error::Damaged { .. })
-    ));
+    assert!(matches!(open_record(6, &record), Err(Error::Damaged { .. })));
 }
 
 #[test]
 fn a_value_does_not_pass_for_another_kind() {
     let value = seal_value(Kind::Vote, b"x").unwrap();
-    assert!(matches!(
-        open_value(Kind::Committed, &value),
-        Err(Error::Damaged { .. })
-    ));
+    assert!(matches!(open_value(Kind::Committed, &value), Err(Error::Damaged { .. })));
 }
 
 #[test]
@@ -111,17 +91,7 @@ fn a_later_format_is_named_instead_of_guessed_at() {
     record[0] = FORMAT + 1;
     finish(&mut record);
     let refused = open_record(5, &record);
-    assert!(
-        matches!(
-            refused,
-            Err(Error::Format {
-                found: 2,
-                known: 1,
-                ..
-            })
-        ),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(Error::Format { found: 2, known: 1, .. })), "{refused:?}");
 }
 
 #[test]
@@ -129,8 +99,5 @@ fn a_payload_above_the_bound_is_refused() {
     let fits = vec![0; PAYLOAD_BYTES_MAX];
     assert!(seal_record(1, &[0; 32], &fits).is_ok());
     let refused = seal_record(1, &[0; 32], &[fits, vec![0]].concat());
-    assert!(
-        matches!(refused, Err(Error::TooLarge { .. })),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(Error::TooLarge { .. })), "{refused:?}");
 }

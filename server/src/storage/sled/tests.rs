@@ -23,12 +23,7 @@ fn values_of_the_largest_size_never_leave_the_database_file() {
         for step in 0..16_u64 {
             let mut batch = Batch::default();
             for index in 0..5 {
-                batch
-                    .put(
-                        record_key(round * 80 + step * 5 + index, 0),
-                        vec![1; VALUE_BYTES_MAX],
-                    )
-                    .unwrap();
+                batch.put(record_key(round * 80 + step * 5 + index, 0), vec![1; VALUE_BYTES_MAX]).unwrap();
             }
             if round > 2 {
                 for index in 0..5 {
@@ -44,13 +39,8 @@ fn values_of_the_largest_size_never_leave_the_database_file() {
         }
         backend.write(&batch).unwrap();
         backend.sync().unwrap();
-        let blobs = std::fs::read_dir(directory.path().join("blobs"))
-            .unwrap()
-            .count();
-        assert_eq!(
-            blobs, 0,
-            "sled wrote {blobs} pages to files that it does not fsync, in round {round}"
-        );
+        let blobs = std::fs::read_dir(directory.path().join("blobs")).unwrap().count();
+        assert_eq!(blobs, 0, "sled wrote {blobs} pages to files that it does not fsync, in round {round}");
     }
 }
 
@@ -77,10 +67,6 @@ fn a_snapshot_that_a_crash_left_half_written_does_not_bar_the_door() {
     backend.write(&batch).unwrap();
     backend.sync().unwrap();
     drop(backend);
-    std::fs::write(
-        directory.path().join("snap.FFFFFFFFFFFFFFFF.generating"),
-        b"torn",
-    )
-    .unwrap();
+    std::fs::write(directory.path().join("snap.FFFFFFFFFFFFFFFF.generating"), b"torn").unwrap();
     assert_eq!(count(&Sled::open(directory.path()).unwrap()), 1);
 }

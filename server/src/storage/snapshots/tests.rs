@@ -3,11 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn mk_snapshot(index: u64) -> Snapshot {
-    Snapshot {
-        index,
-        meta: b"meta".to_vec(),
-        state: format!("state at {index}").into_bytes(),
-    }
+    Snapshot { index, meta: b"meta".to_vec(), state: format!("state at {index}").into_bytes() }
 }
 
 fn mk_saved(indices: &[u64]) -> (tempfile::TempDir, Snapshots) {
@@ -35,6 +31,16 @@ fn the_newest_two_are_kept_and_the_newest_is_given() {
 }
 
 #[test]
+fn the_log_must_reach_back_to_the_older_of_two() {
+    let (_home, snapshots) = mk_saved(&[10]);
+    assert_eq!(snapshots.fallback().unwrap(), None);
+    snapshots.save(&mk_snapshot(20)).unwrap();
+    assert_eq!(snapshots.fallback().unwrap(), Some(10));
+    snapshots.save(&mk_snapshot(30)).unwrap();
+    assert_eq!(snapshots.fallback().unwrap(), Some(20));
+}
+
+#[test]
 fn a_fresh_server_has_none() {
     let (_home, snapshots) = mk_saved(&[]);
     assert_eq!(snapshots.newest(None).unwrap(), None);
@@ -53,10 +59,7 @@ fn a_damaged_one_that_the_log_cannot_do_without_is_refused() {
     let (home, snapshots) = mk_saved(&[10, 20]);
     damage(&home, 20);
     let refused = snapshots.newest(Some(15)).unwrap_err().to_string();
-    assert!(
-        refused.contains("begins after record 15") && refused.contains("checksum"),
-        "{refused}"
-    );
+    assert!(refused.contains("begins after record 15") && refused.contains("checksum"), "{refused}");
 }
 
 #[test]
@@ -69,11 +72,7 @@ fn a_purged_log_without_any_snapshot_is_refused() {
 #[test]
 fn a_file_under_another_index_is_refused() {
     let (home, snapshots) = mk_saved(&[10]);
-    fs::rename(
-        home.path().join(file_name(10)),
-        home.path().join(file_name(99)),
-    )
-    .unwrap();
+    fs::rename(home.path().join(file_name(10)), home.path().join(file_name(99))).unwrap();
     assert!(snapshots.newest(Some(10)).is_err());
 }
 
@@ -89,12 +88,7 @@ fn what_a_crash_left_unfinished_is_removed() {
 
 #[test]
 fn the_stored_bytes_of_format_1_never_change() {
-    let bytes = render(&Snapshot {
-        index: 0x0102,
-        meta: b"m".to_vec(),
-        state: b"st".to_vec(),
-    })
-    .unwrap();
+    let bytes = render(&Snapshot { index: 0x0102, meta: b"m".to_vec(), state: b"st".to_vec() }).unwrap();
     assert_eq!(
         hex::encode(bytes),
         concat!(

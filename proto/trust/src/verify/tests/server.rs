@@ -120,34 +120,6 @@ fn a_pinned_key_whose_certificate_is_no_authority_is_no_anchor() {
 }
 
 #[test]
-fn a_root_with_the_pinned_key_that_its_holder_did_not_sign_is_no_anchor() {
-    // The public key is known to all; dates and constraints around it are the holder's word only with the signature.
-    let fleet = mk_fleet();
-    let mut forged = fleet.root.der().to_vec();
-    *forged.last_mut().unwrap() ^= 1;
-    let rest = [fleet.server.der().clone(), CertificateDer::from(forged)];
-    let error = pinned(&fleet).check(&fleet.leaf(Role::Server, "1").der, &rest, now()).unwrap_err();
-    assert_eq!(error, VerifyError::PinOfNonRoot { wanted: pin_of(&fleet.root) });
-}
-
-#[test]
-fn an_expired_root_is_no_anchor_even_for_an_intermediate_that_outlives_it() {
-    let root = mk_root("fleet root");
-    let long = mk_intermediate(&root, Role::Server, 3000);
-    let mut params = mk_leaf_params(Role::Server, "1");
-    params.not_after += time::Duration::hours(3000);
-    let leaf = mk_leaf(&params, &long);
-    let rest = [long.der().clone(), root.der().clone()];
-    let (last_s, late_s) = (1000 * 3600, 1000 * 3600 + 1);
-    for anchor in [Anchor::Pin(pin_of(&root)), Anchor::Root(root.der().clone())] {
-        let verifier = ServerVerifier::new(anchor);
-        verifier.check(&leaf.der, &rest, at(last_s)).unwrap();
-        let error = verifier.check(&leaf.der, &rest, at(late_s)).unwrap_err();
-        assert_eq!(error, VerifyError::Expired { now_s: NOW_S + late_s, not_after_s: NOW_S + last_s });
-    }
-}
-
-#[test]
 fn a_self_signed_leaf_with_the_pinned_key_is_no_server() {
     let fleet = mk_fleet();
     let leaf = mk_leaf_params(Role::Server, "1").self_signed(fleet.root.key()).unwrap();

@@ -1,0 +1,324 @@
+//! The front door of consensus: open, propose, read, watch, stop.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use openraft::error::{CheckIsLeaderError, Fatal, InitializeError, RaftError};
+use openraft::{Config, ServerState, SnapshotPolicy};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use super::batcher::{self, Batcher, Waiting};
+use super::changes::Changes;
+use super::clock::{Clock, SystemClock};
+use super::codec::Rendered;
+use super::error::{OpenError, ProposeError, ReadError};
+use super::log_store::LogStore;
+use super::machine::Machine;
+use super::network::NoPeers;
+use super::state_machine::{Shared, StateMachine};
+use super::status::Status;
+use super::supervisor::Supervisor;
+use super::types::{Peer, Peers, Raft, ServerId};
+use crate::storage::Store;
+use crate::storage::directory::DataDirectory;
+use crate::storage::durable::{Counters, StoreThread};
+use crate::storage::snapshots::Snapshots;
+
+/// How long each part may take to stop before the others go on without it.
+const STOP_WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// Between two attempts to have leadership confirmed: about a heartbeat.
+const CONFIRM_PAUSE: Duration = Duration::from_millis(100);
+
+/// How to open consensus.
+pub struct Options {
+    /// Where everything lies; made when missing.
+    pub data_dir: PathBuf,
+    /// This server's number in the group.
+    pub id: ServerId,
+    /// Where stamps come from.
+    pub clock: Arc<dyn Clock>,
+    /// Entries between two snapshots, at least one. Each costs one copy of the state; all entries since the last are applied at start.
+    pub snapshot_every: u64,
+}
+
+impl Options {
+    /// The usual settings.
+    #[must_use]
+    pub fn new(data_dir: impl Into<PathBuf>, id: ServerId) -> Self {
+        Self { data_dir: data_dir.into(), id, clock: Arc::new(SystemClock), snapshot_every: 4096 }
+    }
+}
+
+/// A handle on this server's consensus; cheap to clone.
+pub struct Consensus<M: Machine> {
+    inner: Arc<Inner<M>>,
+}
+
+impl<M: Machine> Clone for Consensus<M> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+struct Inner<M: Machine> {
+    id: ServerId,
+    raft: Raft<M>,
+    shared: Arc<Shared<M>>,
+    counters: Arc<Counters>,
+    room: Arc<Semaphore>,
+    stopping: Arc<AtomicBool>,
+    /// Taken at shutdown, which closes the queue.
+    proposals: RwLock<Option<mpsc::Sender<Waiting<M>>>>,
+    parts: Mutex<Option<Parts>>,
+}
+
+/// What must end in this order.
+struct Parts {
+    batcher: JoinHandle<()>,
+    supervisor: JoinHandle<()>,
+    storage: StoreThread,
+    directory: DataDirectory,
+}
+
+impl<M: Machine> Consensus<M> {
+    /// Opens the data directory, rebuilds the state from snapshot and log, and starts Raft. A fresh server waits to be told of
+    /// its group: see [`Consensus::initialize`].
+    ///
+    /// # Errors
+    /// [`OpenError`]; the server must not serve then.
+    pub async fn open(options: Options) -> Result<Self, OpenError> {
+        let Options { data_dir, id, clock, snapshot_every } = options;
+        let directory = DataDirectory::open(&data_dir)?;
+        let (store, storage, opened) = Store::open(&directory, id)?;
+        let counters = store.counters();
+        let log = LogStore::<M>::open(store, &opened).await?;
+        let snapshots = Snapshots::open(directory.snapshots()?)?;
+        let machine = StateMachine::open(snapshots.clone(), log.purged())?;
+        let shared = machine.shared();
+        let config = Arc::new(config(snapshot_every)?);
+        let raft = Raft::<M>::new(id, config, NoPeers, log, machine).await.map_err(core)?;
+        elect_if_alone(&raft, id).await?;
+        let (proposals, queue) = mpsc::channel(batcher::ROOM_BYTES / batcher::ROOM_UNIT_BYTES);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let batcher = Batcher { raft: raft.clone(), shared: shared.clone(), clock, queue };
+        let supervisor =
+            Supervisor { raft: raft.clone(), counters: counters.clone(), snapshots, stopping: stopping.clone() };
+        let parts = Parts {
+            batcher: tokio::spawn(batcher.run()),
+            supervisor: tokio::spawn(supervisor.run()),
+            storage,
+            directory,
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                id,
+                raft,
+                shared,
+                counters,
+                room: Arc::new(Semaphore::new(batcher::ROOM_BYTES / batcher::ROOM_UNIT_BYTES)),
+                stopping,
+                proposals: RwLock::new(Some(proposals)),
+                parts: Mutex::new(Some(parts)),
+            }),
+        })
+    }
+
+    /// Founds a group of this one server. Does nothing, and says so with `false`, if it already belongs to one.
+    ///
+    /// # Errors
+    /// [`OpenError::Core`].
+    pub async fn initialize(&self, peer: Peer) -> Result<bool, OpenError> {
+        let founders = Peers::from([(self.inner.id, peer)]);
+        match self.inner.raft.initialize(founders).await {
+            Ok(()) => Ok(true),
+            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(false),
+            Err(RaftError::APIError(error)) => Err(OpenError::Settings(error.to_string())),
+            Err(RaftError::Fatal(fatal)) => Err(core(fatal)),
+        }
+    }
+
+    /// Waits until the group has a leader and the state here holds all that was in the log when it was opened. Serve nothing
+    /// before: until then the state may lie in the past.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn wait_ready(&self, within: Duration) -> Result<(), ReadError> {
+        let mut metrics = self.inner.raft.metrics();
+        let ready = metrics.wait_for(|now| {
+            let applied = now.last_applied.map(|id| id.index);
+            let caught_up = now.state != ServerState::Leader || applied >= now.last_log_index;
+            now.running_state.is_err() || (now.current_leader.is_some() && applied.is_some() && caught_up)
+        });
+        match tokio::time::timeout(within, ready).await {
+            Err(_) => Err(ReadError::TimedOut),
+            Ok(Ok(now)) if now.running_state.is_ok() => Ok(()),
+            Ok(_) => Err(ReadError::Unavailable),
+        }
+    }
+
+    /// Proposes one command and waits for its reply, at most for `within`.
+    ///
+    /// # Errors
+    /// [`ProposeError`]; [`ProposeError::may_retry`] says which leave no doubt that nothing happened.
+    pub async fn propose(&self, command: M::Command, within: Duration) -> Result<M::Reply, ProposeError> {
+        let limit = batcher::COMMAND_BYTES_MAX;
+        let command = Rendered::new(command).map_err(|_| ProposeError::TooLarge { bytes: 0, limit })?;
+        let bytes = command.bytes();
+        if bytes > limit {
+            return Err(ProposeError::TooLarge { bytes, limit });
+        }
+        if let Some(leader) = self.other_leader() {
+            return Err(ProposeError::NotLeader { leader });
+        }
+        let room = self.inner.room.clone().try_acquire_many_owned(batcher::room_units(bytes));
+        let room = room.map_err(|_| ProposeError::Overloaded)?;
+        let (reply, answer) = oneshot::channel();
+        self.enqueue(Waiting { command, reply, _room: room })?;
+        match tokio::time::timeout(within, answer).await {
+            Ok(Ok(answer)) => answer,
+            // The batcher ended with this in hand, or the time is up: either way nobody knows.
+            Ok(Err(_)) | Err(_) => Err(ProposeError::TimedOut),
+        }
+    }
+
+    /// Looks at the state of this server. It may lie behind the leader's; use [`Consensus::linearizable_read`] for anything that
+    /// decides about secrets. Keep `look` short: applying waits for it.
+    pub fn read<T>(&self, look: impl FnOnce(&M) -> T) -> T {
+        look(&self.inner.shared.read().machine)
+    }
+
+    /// Looks at state that holds everything acknowledged by anyone before this call.
+    ///
+    /// # Errors
+    /// [`ReadError`].
+    pub async fn linearizable_read<T>(&self, within: Duration, look: impl FnOnce(&M) -> T) -> Result<T, ReadError> {
+        match tokio::time::timeout(within, self.confirm_leadership()).await {
+            Ok(confirmed) => confirmed?,
+            Err(_) => return Err(ReadError::TimedOut),
+        }
+        Ok(self.read(look))
+    }
+
+    /// Watches changes from now on. To miss nothing, watch first and read after.
+    #[must_use]
+    pub fn watch(&self) -> Changes<M> {
+        Changes::new(self.inner.shared.subscribe())
+    }
+
+    /// How consensus is doing.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        Status::new(&self.inner.raft.metrics().borrow(), &self.inner.counters)
+    }
+
+    /// Answers what waits, saves a snapshot so that the next start is quick, and closes the disk. Idempotent.
+    pub async fn shutdown(&self) {
+        let Some(Parts { batcher, supervisor, storage, directory }) = self.inner.parts.lock().await.take() else {
+            return;
+        };
+        self.inner.proposals.write().unwrap_or_else(PoisonError::into_inner).take();
+        ended("the batcher", batcher).await;
+        self.last_snapshot().await;
+        self.inner.stopping.store(true, Ordering::Release);
+        if let Err(error) = self.inner.raft.shutdown().await {
+            tracing::warn!(%error, "consensus did not stop in order");
+        }
+        ended("the supervisor", supervisor).await;
+        ended("storage", tokio::task::spawn_blocking(move || storage.join())).await;
+        drop(directory);
+    }
+
+    async fn last_snapshot(&self) {
+        let raft = &self.inner.raft;
+        let Some(applied) = raft.metrics().borrow().last_applied else { return };
+        if raft.metrics().borrow().snapshot == Some(applied) || raft.trigger().snapshot().await.is_err() {
+            return;
+        }
+        let saved =
+            raft.wait(Some(STOP_WAIT_MAX)).metrics(|now| now.snapshot >= Some(applied), "the last snapshot").await;
+        if saved.is_err() {
+            tracing::warn!("no last snapshot could be saved; the next start applies the log instead");
+        }
+    }
+
+    fn enqueue(&self, waiting: Waiting<M>) -> Result<(), ProposeError> {
+        let proposals = self.inner.proposals.read().unwrap_or_else(PoisonError::into_inner);
+        let proposals = proposals.as_ref().ok_or(ProposeError::Unavailable)?;
+        // There is as much room in the queue as there are units, so it is never full.
+        proposals.try_send(waiting).map_err(|_| ProposeError::Unavailable)
+    }
+
+    /// Who leads, if it is not this server.
+    fn other_leader(&self) -> Option<Option<(ServerId, Peer)>> {
+        let metrics = self.inner.raft.metrics();
+        let now = metrics.borrow();
+        if now.current_leader == Some(self.inner.id) {
+            return None;
+        }
+        let peer = |id| now.membership_config.membership().get_node(&id).cloned();
+        Some(now.current_leader.and_then(|id| Some((id, peer(id)?))))
+    }
+
+    async fn confirm_leadership(&self) -> Result<(), ReadError> {
+        loop {
+            match self.inner.raft.ensure_linearizable().await {
+                Ok(_) => return Ok(()),
+                Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(to))) => {
+                    return Err(ReadError::NotLeader { leader: to.leader_id.zip(to.leader_node) });
+                }
+                // One missed heartbeat is enough for this; the caller's time-out ends it.
+                Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_))) => {
+                    tokio::time::sleep(CONFIRM_PAUSE).await;
+                }
+                Err(RaftError::Fatal(_)) => return Err(ReadError::Unavailable),
+            }
+        }
+    }
+}
+
+/// A group of one has nobody to wait for: it elects at once instead of after an election time-out.
+async fn elect_if_alone<M: Machine>(raft: &Raft<M>, id: ServerId) -> Result<(), OpenError> {
+    let alone = raft.with_raft_state(move |state| state.membership_state.effective().voter_ids().eq([id]));
+    if alone.await.map_err(core)? { raft.trigger().elect().await.map_err(core) } else { Ok(()) }
+}
+
+/// Waits for a task to end, but not for ever.
+async fn ended(what: &str, task: JoinHandle<()>) {
+    match tokio::time::timeout(STOP_WAIT_MAX, task).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "{what} ended badly"),
+        Err(_) => tracing::warn!("{what} did not end in time"),
+    }
+}
+
+fn core(fatal: Fatal<ServerId>) -> OpenError {
+    OpenError::Core(Box::new(fatal))
+}
+
+/// openraft's settings; its defaults are for tests on one machine.
+fn config(snapshot_every: u64) -> Result<Config, OpenError> {
+    let config = Config {
+        cluster_name: "muster".to_owned(),
+        heartbeat_interval: 100,
+        election_timeout_min: 300,
+        election_timeout_max: 450,
+        install_snapshot_timeout: 30_000,
+        // By count here, by bytes in `LogStore::limited_get_log_entries`.
+        max_payload_entries: 64,
+        snapshot_max_chunk_size: 512 * 1024,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot_every.max(1)),
+        // Above the distance between snapshots, else a snapshot could not help a peer that lags.
+        replication_lag_threshold: snapshot_every.saturating_mul(2).max(1),
+        // The supervisor purges: what two snapshots hold, not what one does.
+        max_in_snapshot_log_to_keep: u64::MAX,
+        ..Config::default()
+    };
+    config.validate().map_err(|error| OpenError::Settings(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! A small machine for the tests of consensus: it numbers what it is told and remembers it.
+
+use muster_state::Stamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Applied, Machine};
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Toy {
+    pub(crate) notes: Vec<Note>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Note {
+    pub(crate) index: u64,
+    pub(crate) now_ms: u64,
+    pub(crate) text: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Write {
+    pub(crate) text: String,
+}
+
+impl Write {
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self { text: text.into() }
+    }
+}
+
+impl Machine for Toy {
+    type Command = Write;
+    /// How many notes there are with this one.
+    type Reply = u64;
+    type Change = String;
+
+    fn apply(&mut self, index: u64, stamp: Stamp, command: Write) -> Applied<u64, String> {
+        self.notes.push(Note { index, now_ms: stamp.now_ms, text: command.text.clone() });
+        Applied { reply: self.notes.len() as u64, changes: vec![command.text] }
+    }
+
+    fn latest(&self) -> Stamp {
+        Stamp { now_ms: self.notes.iter().map(|note| note.now_ms).max().unwrap_or(0) }
+    }
+
+    fn to_snapshot(&self) -> Result<Vec<u8>, String> {
+        serde_json::to_vec(self).map_err(|error| error.to_string())
+    }
+
+    fn from_snapshot(bytes: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(bytes).map_err(|error| error.to_string())
+    }
+}

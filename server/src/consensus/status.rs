@@ -1,0 +1,107 @@
+//! How consensus is doing: a value for metrics, health and the fleet page.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use openraft::{RaftMetrics, ServerState};
+
+use super::types::{Peer, ServerId};
+use crate::storage::durable::Counters;
+
+/// What this server is in its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Receives the log, does not vote.
+    Learner,
+    /// Votes and follows.
+    Follower,
+    /// Asks for votes.
+    Candidate,
+    /// Leads.
+    Leader,
+    /// Has stopped.
+    Stopped,
+}
+
+/// A moment of this server's consensus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// This server.
+    pub id: ServerId,
+    /// What it is.
+    pub role: Role,
+    /// Its term.
+    pub term: u64,
+    /// Who leads, as far as it knows.
+    pub leader: Option<ServerId>,
+    /// Index of the last entry in its log.
+    pub last_log_index: Option<u64>,
+    /// Index of the last entry in its state.
+    pub applied_index: Option<u64>,
+    /// Index of the last entry in its newest snapshot.
+    pub snapshot_index: Option<u64>,
+    /// Index of the last entry that was purged from its log.
+    pub purged_index: Option<u64>,
+    /// Milliseconds since a majority answered this leader.
+    pub quorum_ack_age_ms: Option<u64>,
+    /// Members of the group, and whether they vote.
+    pub members: BTreeMap<ServerId, Member>,
+    /// Fsyncs of the log so far.
+    pub log_syncs: u64,
+    /// Bytes of entries in the log.
+    pub log_bytes: u64,
+}
+
+/// A member of the group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Where it is reached.
+    pub peer: Peer,
+    /// Whether it votes.
+    pub voter: bool,
+    /// Entries it is behind; known to the leader only.
+    pub lag_entries: Option<u64>,
+}
+
+impl Status {
+    pub(super) fn new(metrics: &RaftMetrics<ServerId, Peer>, counters: &Counters) -> Self {
+        Self {
+            id: metrics.id,
+            role: role(metrics),
+            term: metrics.current_term,
+            leader: metrics.current_leader,
+            last_log_index: metrics.last_log_index,
+            applied_index: metrics.last_applied.map(|id| id.index),
+            snapshot_index: metrics.snapshot.map(|id| id.index),
+            purged_index: metrics.purged.map(|id| id.index),
+            quorum_ack_age_ms: metrics.millis_since_quorum_ack,
+            members: members(metrics),
+            log_syncs: counters.syncs.load(Ordering::Relaxed),
+            log_bytes: counters.log_bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn role(metrics: &RaftMetrics<ServerId, Peer>) -> Role {
+    if metrics.running_state.is_err() {
+        return Role::Stopped;
+    }
+    match metrics.state {
+        ServerState::Learner => Role::Learner,
+        ServerState::Follower => Role::Follower,
+        ServerState::Candidate => Role::Candidate,
+        ServerState::Leader => Role::Leader,
+        ServerState::Shutdown => Role::Stopped,
+    }
+}
+
+fn members(metrics: &RaftMetrics<ServerId, Peer>) -> BTreeMap<ServerId, Member> {
+    let membership = metrics.membership_config.membership();
+    let voters: Vec<ServerId> = membership.voter_ids().collect();
+    let member = |(id, peer): (&ServerId, &Peer)| {
+        let matched = metrics.replication.as_ref().and_then(|peers| peers.get(id)).copied().flatten();
+        let lag_entries = metrics.last_log_index.zip(matched).map(|(last, matched)| last.saturating_sub(matched.index));
+        (*id, Member { peer: peer.clone(), voter: voters.contains(id), lag_entries })
+    };
+    membership.nodes().map(member).collect()
+}
