@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Refusal, State, state::Context};
+use crate::{Digest, Refusal, State, limits, state::Context};
 
 /// Who asked, so that a retry is told apart from a new request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,16 @@ pub struct Request {
 }
 
 impl Request {
+    /// Refuses what would make two requests look alike, or fill the state.
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        let is_fit = |text: &str| text.len() <= limits::REQUEST_TEXT_MAX && !text.contains(char::is_control);
+        if is_fit(&self.caller) && is_fit(&self.id) && !self.id.is_empty() {
+            return Ok(());
+        }
+        let problem = format!("must be 1 to {} characters, none of them a control character", limits::REQUEST_TEXT_MAX);
+        Err(Refusal::invalid("request id", problem))
+    }
+
     pub(crate) fn key(&self) -> String {
         format!("{}\n{}", self.caller, self.id)
     }
@@ -89,7 +99,7 @@ macro_rules! verbs {
                 $verb::apply(self, state, context)
             }
             fn reply(reply: Reply) -> Option<$reply> {
-                match reply { Reply::$verb(reply) => Some(reply), #[allow(unreachable_patterns)] _ => None }
+                if let Reply::$verb(reply) = reply { Some(reply) } else { None }
             }
         })*
     };
@@ -122,6 +132,10 @@ verbs! {
     report::Report -> (),
     complete_errand::CompleteErrand -> (),
     replace_certificate_key::ReplaceCertificateKey -> (),
+    free_permit::FreePermit -> (),
+    choose_first::ChooseFirst -> (),
+    record_token_misuse::RecordTokenMisuse -> (),
+    accept_time::AcceptTime -> (),
     sweep::Sweep -> (),
 }
 

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
+
 /// Hardware facts as claimed, normalised by the edge (lower case, placeholders dropped).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -42,6 +44,52 @@ pub struct Facts {
     pub ephemeral_state: bool,
 }
 
+impl Facts {
+    /// The same claims within the bounds of the state: lists and texts that are too long are cut, so that a machine
+    /// can't fill every server's memory.
+    pub fn bounded(mut self) -> Self {
+        let texts = [
+            &mut self.uuid,
+            &mut self.serial,
+            &mut self.asset,
+            &mut self.manufacturer,
+            &mut self.product,
+            &mut self.board_serial,
+            &mut self.boot_mac,
+            &mut self.hostname,
+            &mut self.architecture,
+            &mut self.wanted_role,
+            &mut self.wanted_node_name,
+        ];
+        texts.into_iter().for_each(cut);
+        bound_list(&mut self.macs);
+        bound_list(&mut self.addresses);
+        self.dropped.truncate(limits::CLAIMS_MAX);
+        for (field, value) in &mut self.dropped {
+            cut(field);
+            cut(value);
+        }
+        let labels = std::mem::take(&mut self.labels).into_iter().take(limits::CLAIMS_MAX);
+        self.labels = labels.map(|(key, value)| (claim(&key), claim(&value))).collect();
+        self
+    }
+}
+
+fn claim(text: &str) -> String {
+    limits::clip_to(text, limits::CLAIM_MAX)
+}
+
+fn cut(text: &mut String) {
+    if text.len() > limits::CLAIM_MAX {
+        *text = claim(text);
+    }
+}
+
+fn bound_list(list: &mut Vec<String>) {
+    list.truncate(limits::CLAIMS_MAX);
+    list.iter_mut().for_each(cut);
+}
+
 /// What the machine looked like before anything was done to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -70,6 +118,33 @@ pub struct Preflight {
     pub findings: Vec<Finding>,
     /// Its journal says it has joined.
     pub joined: bool,
+}
+
+impl Preflight {
+    /// The same report within the bounds of the state.
+    pub fn bounded(mut self) -> Self {
+        let texts = [
+            &mut self.kubeadm_version,
+            &mut self.kubelet_version,
+            &mut self.kubectl_version,
+            &mut self.container_runtime,
+            &mut self.cri_socket,
+            &mut self.kernel,
+        ];
+        texts.into_iter().for_each(cut);
+        bound_list(&mut self.leftovers);
+        self.ports_in_use.truncate(limits::CLAIMS_MAX);
+        // What holds the machine back must not be cut off by what merely is shown.
+        if self.findings.len() > limits::CLAIMS_MAX {
+            self.findings.sort_by_key(|finding| !finding.fatal);
+            self.findings.truncate(limits::CLAIMS_MAX);
+        }
+        for finding in &mut self.findings {
+            cut(&mut finding.check);
+            finding.message = limits::clip(&finding.message);
+        }
+        self
+    }
 }
 
 /// One check that did not pass.

@@ -16,6 +16,7 @@ pub mod record;
 pub mod refusal;
 mod snapshot;
 mod state;
+mod whereabouts;
 
 pub use bytes::{Bytes, Digest, Sealed};
 pub use command::{Command, Reply, Request, Verb, VerbOf};

@@ -7,6 +7,8 @@ pub const PENDING_MAX: usize = 10_000;
 pub const PENDING_PER_ADDRESS_MAX: usize = 512;
 /// How long a machine may wait unseen before its entry is dropped: 7 days.
 pub const PENDING_TTL_MS: u64 = 7 * 24 * 3600 * 1000;
+/// How long a denial is remembered: 30 days. Until then the key gets the same answer; after that it may queue again.
+pub const DENIED_KEPT_MS: u64 = 30 * 24 * 3600 * 1000;
 /// Clusters of a fleet.
 pub const CLUSTERS_MAX: usize = 1_000;
 /// Pools of a cluster.
@@ -18,6 +20,14 @@ pub const ENROLMENT_TOKENS_MAX: usize = 50_000;
 /// An enrolment token that is spent, revoked or expired is forgotten after this: 30 days, so that "used twice"
 /// and "expired" can be told apart for as long as anybody asks.
 pub const ENROLMENT_TOKEN_KEPT_MS: u64 = 30 * 24 * 3600 * 1000;
+/// Machines one enrolment token may admit: each use is remembered, so that "by whom" can be answered.
+pub const TOKEN_USES_MAX: u32 = 100_000;
+/// Bootstrap tokens in all, deleted ones included until they are swept: one per node of the largest fleet, and as
+/// many again that are ending.
+pub const BOOTSTRAP_TOKENS_MAX: usize = 200_000;
+/// Misuses of one enrolment token that are told one by one; further ones are only counted, so that a thief can't
+/// push other events out.
+pub const MISUSES_TOLD_MAX: u32 = 16;
 /// Events kept; older ones fall off. About 300 bytes each.
 pub const EVENTS_MAX: usize = 10_000;
 /// Stored replies for retries.
@@ -30,6 +40,20 @@ pub const TIMELINE_MAX: usize = 128;
 pub const TEXT_MAX: usize = 2048;
 /// Errands kept after they are done, per cluster, for `describe`.
 pub const DONE_ERRANDS_KEPT: usize = 64;
+/// Tokens in one errand: its objects must fit one message to the custodian.
+pub const ERRAND_TOKENS_MAX: usize = 500;
+/// An errand that its custodian has left alone for this long may be given to another: 5 minutes, many times what
+/// kubectl or `upload-certs` take.
+pub const ERRAND_PATIENCE_MS: u64 = 5 * 60 * 1000;
+/// Entries of a list in what a machine claims or reports (MAC addresses, labels, findings, …): machines with many
+/// virtual functions have hundreds of MAC addresses.
+pub const CLAIMS_MAX: usize = 512;
+/// Longest single claim (a UUID, a host name, a label), bytes.
+pub const CLAIM_MAX: usize = 256;
+/// Longest certificate request, bytes: an RSA-4096 one is 1.7 KiB.
+pub const CSR_MAX: usize = 8 * 1024;
+/// Longest caller or id of a request, bytes: a SPIFFE id or a UUID.
+pub const REQUEST_TEXT_MAX: usize = 512;
 /// How often a join is tried before an operator is asked.
 pub const ATTEMPTS_MAX: u32 = 5;
 /// A stamp may be this far ahead of the last one before it is refused as a clock that jumped: one year.
@@ -37,9 +61,26 @@ pub const STAMP_JUMP_MAX_MS: u64 = 366 * 24 * 3600 * 1000;
 
 /// Cuts text from outside to [`TEXT_MAX`] bytes at a character boundary.
 pub fn clip(text: &str) -> String {
-    let mut end = text.len().min(TEXT_MAX);
+    clip_to(text, TEXT_MAX)
+}
+
+/// Cuts text to at most `max` bytes at a character boundary.
+pub fn clip_to(text: &str, max: usize) -> String {
+    let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
     text[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_between_characters() {
+        assert_eq!(clip_to("aé", 2), "a");
+        assert_eq!(clip_to("aé", 3), "aé");
+        assert_eq!(clip(&"é".repeat(TEXT_MAX)).len(), TEXT_MAX);
+    }
 }

@@ -52,7 +52,8 @@ impl State {
         if version != VERSION {
             return Err(SnapshotError::Version(version));
         }
-        let In { state, .. } = serde_json::from_slice(bytes).map_err(damaged)?;
+        let In { mut state, .. } = serde_json::from_slice(bytes).map_err(damaged)?;
+        state.reindex();
         Ok(state)
     }
 }

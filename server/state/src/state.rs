@@ -1,17 +1,17 @@
 //! The state itself and the one way in: [`State::apply`], which only dispatches.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClusterId, Command, NodeId, NodeName, Phase, Refusal, Reply, TokenId, VerbOf,
+    ClusterId, Command, NodeId, NodeName, Phase, Refusal, Reply, TokenId, Verb, VerbOf,
     bytes::Digest,
+    command::Request,
     limits,
-    phase::Phase as P,
     record::{
-        BootstrapToken, BootstrapTokenState, Cluster, EnrolmentToken, Errand, ErrandState, Event, Fleet, Node,
-        PermitKind, PhaseEntry, Role, Standing, StepState,
+        BootstrapToken, BootstrapTokenState, Cluster, EnrolmentToken, Errand, ErrandKind, ErrandState, Event, Fleet,
+        Node, PhaseEntry, Role, StepState,
     },
 };
 
@@ -46,7 +46,9 @@ pub struct Applied {
 
 /// A stored reply, so that a retry is answered once and done once.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct StoredReply {
+    pub(crate) verb: String,
     pub(crate) digest: Digest,
     pub(crate) at_ms: u64,
     pub(crate) reply: Result<Reply, Refusal>,
@@ -77,6 +79,9 @@ pub struct State {
     /// Sequence of the last event.
     pub last_event: u64,
     pub(crate) replies: BTreeMap<String, StoredReply>,
+    /// The same keys by age, rebuilt from `replies`.
+    #[serde(skip)]
+    pub(crate) replies_by_age: BTreeSet<(u64, String)>,
     #[serde(skip)]
     pub(crate) changes: Vec<Change>,
 }
@@ -96,31 +101,51 @@ impl State {
     }
 
     fn apply_stamped(&mut self, stamp: Stamp, command: Command) -> Result<Reply, Refusal> {
-        if self.now_ms != 0 && stamp.now_ms > self.now_ms.saturating_add(limits::STAMP_JUMP_MAX_MS) {
+        let jumped = self.now_ms != 0 && stamp.now_ms > self.now_ms.saturating_add(limits::STAMP_JUMP_MAX_MS);
+        // Only an operator's word makes a jump good.
+        if jumped && !matches!(command.verb, Verb::AcceptTime(_)) {
             return Err(Refusal::ClockJumped);
         }
         self.now_ms = self.now_ms.max(stamp.now_ms);
         let context = Context { now_ms: self.now_ms };
-        let Some(request) = command.request else { return command.verb.apply(self, context) };
+        match command.request {
+            None => command.verb.apply(self, context),
+            Some(request) => self.apply_once(request, command.verb, context),
+        }
+    }
+
+    /// Carries out a verb for a request that may come again: done once, answered alike each time.
+    fn apply_once(&mut self, request: Request, verb: Verb, context: Context) -> Result<Reply, Refusal> {
+        request.check()?;
+        self.forget_replies();
         let key = request.key();
         if let Some(stored) = self.replies.get(&key) {
-            let same = stored.digest == request.digest;
+            let same = stored.digest == request.digest && stored.verb == verb.name();
             return if same { stored.reply.clone() } else { Err(Refusal::RequestReused(request.id)) };
         }
-        let reply = command.verb.apply(self, context);
-        self.remember(key, request.digest, reply.clone());
+        let name = verb.name().to_owned();
+        let reply = verb.apply(self, context);
+        self.replies_by_age.insert((self.now_ms, key.clone()));
+        let stored = StoredReply { verb: name, digest: request.digest, at_ms: self.now_ms, reply: reply.clone() };
+        self.replies.insert(key, stored);
         reply
     }
 
-    fn remember(&mut self, key: String, digest: Digest, reply: Result<Reply, Refusal>) {
-        let now_ms = self.now_ms;
-        self.replies.retain(|_, stored| now_ms.saturating_sub(stored.at_ms) < limits::REPLY_KEPT_MS);
-        if self.replies.len() >= limits::REPLIES_MAX {
-            let oldest =
-                self.replies.iter().min_by_key(|(key, stored)| (stored.at_ms, *key)).map(|(key, _)| key.clone());
-            oldest.map(|key| self.replies.remove(&key));
+    /// Drops replies that are too old, and the oldest of too many.
+    fn forget_replies(&mut self) {
+        while let Some((at_ms, key)) = self.replies_by_age.first() {
+            let is_old = self.now_ms.saturating_sub(*at_ms) >= limits::REPLY_KEPT_MS;
+            if !is_old && self.replies.len() < limits::REPLIES_MAX {
+                return;
+            }
+            self.replies.remove(key);
+            self.replies_by_age.pop_first();
         }
-        self.replies.insert(key, StoredReply { digest, at_ms: now_ms, reply });
+    }
+
+    /// Rebuilds what is not stored but follows from what is.
+    pub(crate) fn reindex(&mut self) {
+        self.replies_by_age = self.replies.iter().map(|(key, stored)| (stored.at_ms, key.clone())).collect();
     }
 
     /// Carries out a verb outside of a command; for tests and for verbs made of others.
@@ -159,13 +184,34 @@ impl State {
         self.nodes.values().find(|node| node.owns_key(key))
     }
 
-    /// A control plane that has joined and can do errands: the first by id.
+    /// A control plane that has joined and can do errands: the one that left fewest undone of late, then the first by id.
     pub fn custodian<'a>(&'a self, cluster: &'a ClusterId) -> Option<&'a Node> {
-        self.nodes_of(cluster).find(|node| {
+        self.custodians(cluster).min_by_key(|node| (node.missed_errands, &node.id))
+    }
+
+    /// All control planes of a cluster that can do errands.
+    pub fn custodians<'a>(&'a self, cluster: &'a ClusterId) -> impl Iterator<Item = &'a Node> {
+        self.nodes_of(cluster).filter(|node| {
             node.locked.is_none()
                 && node.has_joined()
                 && node.placement().is_some_and(|place| place.role == Role::ControlPlane)
         })
+    }
+
+    /// The errand that stands in the way of opening this one for that custodian, if any: one of the same things that
+    /// is under way, or that failed a moment ago.
+    pub fn errand_in_the_way(&self, cluster: &ClusterId, kind: &ErrandKind, custodian: &NodeId) -> Option<&Errand> {
+        self.errands.values().filter(|errand| errand.cluster == *cluster).find(|errand| match errand.state {
+            ErrandState::Open => errand.kind.overlaps(kind) && !self.may_take_over(errand, custodian),
+            ErrandState::Failed => errand.kind.overlaps(kind) && self.now_ms < errand.retry_at_ms,
+            ErrandState::Done => false,
+        })
+    }
+
+    /// Its custodian has had its time, and this one is another.
+    pub(crate) fn may_take_over(&self, errand: &Errand, custodian: &NodeId) -> bool {
+        let is_overdue = self.now_ms.saturating_sub(errand.created_ms) >= limits::ERRAND_PATIENCE_MS;
+        errand.custodian != *custodian && is_overdue
     }
 
     /// Errands a node still has to do.
@@ -208,94 +254,50 @@ impl State {
 
     /// Recomputes where a node is after something about it changed, and wakes its stream.
     pub(crate) fn touch(&mut self, id: &NodeId) {
-        let Some(node) = self.nodes.get(id) else { return };
-        let (phase, message) = self.whereabouts(node);
-        let now_ms = self.now_ms;
-        let Some(node) = self.nodes.get_mut(id) else { return };
-        node.revision += 1;
-        node.message = limits::clip(&message);
-        let entered = (node.phase != phase || node.timeline.is_empty()).then_some(node.phase);
-        if entered.is_some() {
-            node.phase = phase;
-            node.timeline.push(PhaseEntry { phase, at_ms: now_ms });
-            if node.timeline.len() > limits::TIMELINE_MAX {
-                node.timeline.remove(0);
-            }
-        }
-        self.changes.push(Change::Node(id.clone()));
-        if entered.is_some() {
-            let warning = matches!(phase, Phase::Failed | Phase::Locked | Phase::Denied);
-            self.node_event(warning, "PhaseChanged", format!("{phase}: {message}"), id);
+        if let Some(view) = self.nodes.get(id).map(|node| self.whereabouts(node)) {
+            self.show(id, view);
         }
     }
 
-    /// Recomputes all nodes of a cluster.
+    /// Recomputes all nodes of a cluster and wakes those that are told something new by it. Not the others: ten
+    /// thousand streams must not wake because one node got further.
+    pub(crate) fn refresh_cluster(&mut self, id: &ClusterId) {
+        self.changes.push(Change::Cluster(id.clone()));
+        let moved: Vec<_> = self
+            .nodes_of(id)
+            .map(|node| (node, self.whereabouts(node)))
+            .filter(|(node, (phase, message))| node.phase != *phase || node.message != *message)
+            .map(|(node, view)| (node.id.clone(), view))
+            .collect();
+        moved.into_iter().for_each(|(id, view)| self.show(&id, view));
+    }
+
+    /// Recomputes and wakes all nodes of a cluster: for what every instruction holds.
     pub(crate) fn touch_cluster(&mut self, id: &ClusterId) {
         self.changes.push(Change::Cluster(id.clone()));
         let nodes: Vec<NodeId> = self.nodes_of(id).map(|node| node.id.clone()).collect();
         nodes.iter().for_each(|node| self.touch(node));
     }
 
-    /// Where a node is and why: a pure function of the records.
-    fn whereabouts(&self, node: &Node) -> (Phase, String) {
-        if let Some(reason) = &node.locked {
-            return (P::Locked, format!("{reason}; see `muster describe node`, then `muster node unlock {}`", node.id));
-        }
-        let place = match &node.standing {
-            Standing::Denied(reason) => return (P::Denied, reason.clone()),
-            Standing::Pending { .. } => {
-                return (
-                    P::PendingApproval,
-                    format!("compare the fingerprint, then `muster node approve {}`", node.id),
-                );
+    fn show(&mut self, id: &NodeId, (phase, message): (Phase, String)) {
+        let now_ms = self.now_ms;
+        let Some(node) = self.nodes.get_mut(id) else { return };
+        node.revision += 1;
+        let entered = node.phase != phase || node.timeline.is_empty();
+        if entered {
+            node.phase = phase;
+            node.timeline.push(PhaseEntry { phase, at_ms: now_ms });
+            if node.timeline.len() > limits::TIMELINE_MAX {
+                node.timeline.remove(0);
             }
-            Standing::Admitted(place) => place,
-        };
-        if let Some(failure) = node.failure.as_ref().filter(|_| node.steps.is_empty()) {
-            let next =
-                if failure.retry_at_ms == 0 { "; `muster node retry` starts again" } else { "; retried by itself" };
-            return (P::Failed, format!("{} in {}: {}{next}", failure.cause, failure.step, failure.message));
         }
-        if node.steps.is_empty() {
-            return self.before_instruction(node, &place.cluster);
+        let text = entered.then(|| format!("{phase}: {message}"));
+        node.message = message;
+        self.changes.push(Change::Node(id.clone()));
+        if let Some(text) = text {
+            let warning = matches!(phase, Phase::Failed | Phase::Locked | Phase::Denied);
+            self.node_event(warning, "PhaseChanged", text, id);
         }
-        let Some(step) = node.current_step() else { return (P::Ready, "joined and Ready".into()) };
-        if !self.may_run(node, step.verb) {
-            let holder = self.permit_holder(&place.cluster, step.verb.permit());
-            return (P::WaitingForEtcdPermit, format!("etcd is joined one at a time; {holder}"));
-        }
-        let detail = if step.phase.is_empty() { String::new() } else { format!(": {}", step.phase) };
-        let observed = node
-            .observation
-            .as_ref()
-            .filter(|seen| !seen.message.is_empty() && step.verb.phase() == P::WaitingForNodeReady);
-        let detail = observed.map_or(detail, |seen| format!(": {}", seen.message));
-        (step.verb.phase(), format!("step {}{detail}", step.verb.step_id()))
-    }
-
-    fn before_instruction(&self, node: &Node, cluster: &ClusterId) -> (Phase, String) {
-        let Some(preflight) = &node.preflight else {
-            return (P::Approved, "admitted; its agent has not attached yet".into());
-        };
-        if !node.preflight_passed {
-            let fatal = preflight.findings.iter().find(|finding| finding.fatal);
-            let why = fatal.map_or("being judged".into(), |finding| format!("{}: {}", finding.check, finding.message));
-            return (P::Preflight, why);
-        }
-        if !self.clusters.get(cluster).is_some_and(|cluster| cluster.initialised) {
-            return (P::WaitingForInit, "its cluster has no control plane yet".into());
-        }
-        if self.custodian(cluster).is_none() {
-            return (P::WaitingForCustodian, "no joined control plane with an agent can make its token".into());
-        }
-        (P::WaitingForCustodian, "a custodian makes its token".into())
-    }
-
-    fn permit_holder(&self, cluster: &ClusterId, kind: Option<PermitKind>) -> String {
-        let held = kind.and_then(|kind| self.clusters.get(cluster)?.permit(kind).holder);
-        held.map_or("it is next".into(), |id| {
-            format!("now: {}", self.nodes.get(&id).map_or_else(|| id.to_string(), Node::label))
-        })
     }
 
     /// Marks a bootstrap token as no longer needed; a custodian deletes it if the cluster knows it.

@@ -1,9 +1,9 @@
 use serde::{Deserialize, Serialize};
 
-use super::{enrol::duplicate_of, remove_node::remove};
+use super::{enrol::duplicates_of, remove_node::remove};
 use crate::{
     ClusterId, Digest, NodeId, NodeName, Refusal, State,
-    record::{Assurance, Placement, Role, Standing},
+    record::{Assurance, Node, Placement, Role, Standing, Suggestion},
     state::Context,
 };
 
@@ -22,59 +22,84 @@ pub struct ApproveNode {
     pub pool: Option<String>,
     /// Which name; absent: as suggested, else one made from pool and id.
     pub name: Option<NodeName>,
-    /// It takes the place of the node of the same hardware or name.
+    /// It takes the place of the nodes of the same hardware or name.
     pub replace: bool,
 }
 
 impl ApproveNode {
     pub(super) fn apply(self, state: &mut State, _: Context) -> Result<(), Refusal> {
         let node = state.node(&self.node)?;
+        let suggested = self.check_seen(node)?.cloned();
+        let placement = self.place(state, suggested)?;
+        let replaced = self.replaced(state, node, &placement)?;
+        replaced.iter().try_for_each(|other| check_replaceable(state, other))?;
+        replaced.iter().for_each(|other| remove(state, other, "replaced by a machine with new keys"));
+        if let Some(node) = state.nodes.get_mut(&self.node) {
+            node.standing = Standing::Admitted(placement);
+        }
+        state.node_event(false, "NodeApproved", format!("approved with key {}", self.key), &self.node);
+        state.touch(&self.node);
+        Ok(())
+    }
+
+    /// What the operator saw is what is there; gives the suggestion.
+    fn check_seen<'a>(&self, node: &'a Node) -> Result<Option<&'a Suggestion>, Refusal> {
         if node.identity.key != self.key {
             return Err(Refusal::SeenDiffers { what: "the key fingerprint".into() });
         }
         if node.facts_revision != self.facts_revision {
             return Err(Refusal::SeenDiffers { what: "what the machine claims".into() });
         }
+        if let Some(reason) = &node.locked {
+            return Err(Refusal::Locked(reason.clone()));
+        }
         let Standing::Pending { suggested, .. } = &node.standing else {
-            return Err(Refusal::WrongPhase { phase: node.phase, problem: "only a pending machine can be approved".into() });
+            let problem = "only a pending machine can be approved".into();
+            return Err(Refusal::WrongPhase { phase: node.phase, problem });
         };
-        let suggested = suggested.clone();
-        let duplicate = duplicate_of(state, &node.facts, &self.node).map(|(what, other)| (what, other.id.clone()));
-        let cluster = self.cluster.or_else(|| suggested.as_ref().map(|to| to.cluster.clone())).or_else(|| only(state));
-        let Some(cluster) = cluster else { return Err(Refusal::invalid("cluster", "is needed: the fleet has none or several")) };
+        Ok(suggested.as_ref())
+    }
+
+    /// Where it goes: the operator's words first, then the suggestion as far as it does not contradict them.
+    fn place(&self, state: &State, suggested: Option<Suggestion>) -> Result<Placement, Refusal> {
+        let cluster = self.cluster.clone().or_else(|| suggested.as_ref().map(|to| to.cluster.clone()));
+        let Some(cluster) = cluster.or_else(|| only_cluster(state)) else {
+            return Err(Refusal::invalid("cluster", "is needed: the fleet has none or several"));
+        };
         let spec = &state.cluster(&cluster)?.spec;
-        let named = self.name.clone().or_else(|| suggested.as_ref().and_then(|to| to.name.clone()));
-        let pool = self.pool.or_else(|| suggested.map(|to| to.pool))
-            .or_else(|| named.as_ref().and_then(|name| spec.named_node(name)).map(|(pool, _)| pool.name.clone()))
-            .or_else(|| (spec.pools.len() == 1).then(|| spec.pools[0].name.clone()));
-        let Some(pool) = pool else { return Err(Refusal::invalid("pool", "is needed: the cluster has none or several")) };
+        let suggested = suggested.filter(|to| to.cluster == cluster);
+        let listed = self.name.as_ref().and_then(|name| spec.named_node(name)).map(|(pool, _)| pool.name.clone());
+        let only = || (spec.pools.len() == 1).then(|| spec.pools[0].name.clone());
+        let pool = self.pool.clone().or_else(|| listed.clone());
+        let pool = pool.or_else(|| suggested.as_ref().map(|to| to.pool.clone())).or_else(only);
+        let Some(pool) = pool else {
+            return Err(Refusal::invalid("pool", "is needed: the cluster has none or several"));
+        };
         let Some(role) = spec.pool(&pool).map(|pool| pool.role) else { return Err(Refusal::not_found("pool", pool)) };
-        let name = named.unwrap_or_else(|| NodeName::made(&pool, &self.node));
-        let holder = state.node_named(&cluster, &name).map(|node| node.id.clone());
+        if let Some(its) = listed.filter(|its| *its != pool) {
+            return Err(Refusal::invalid("name", format!("is listed in pool {its:?}, not in {pool:?}")));
+        }
+        let suggested = suggested.filter(|to| to.pool == pool).and_then(|to| to.name);
+        let name = self.name.clone().or(suggested).unwrap_or_else(|| NodeName::made(&pool, &self.node));
+        Ok(Placement { cluster, pool, role, name, assurance: Assurance::Approved })
+    }
+
+    /// The nodes whose place it takes; a refusal if there are any and the operator did not say so.
+    fn replaced(&self, state: &State, node: &Node, to: &Placement) -> Result<Vec<NodeId>, Refusal> {
         let mut replaced: Vec<NodeId> = Vec::new();
-        if let Some((what, other)) = duplicate {
+        for (what, other) in duplicates_of(state, &node.facts, &self.node) {
             if !self.replace {
-                let other = state.node(&other)?.label();
-                return Err(Refusal::DuplicateHardware { what: what.into(), other });
+                return Err(Refusal::DuplicateHardware { what: what.into(), other: other.label() });
             }
-            replaced.push(other);
+            replaced.push(other.id.clone());
         }
-        if let Some(holder) = holder.filter(|holder| !replaced.contains(holder)) {
+        if let Some(holder) = state.node_named(&to.cluster, &to.name).filter(|holder| !replaced.contains(&holder.id)) {
             if !self.replace {
-                return Err(Refusal::NameTaken { name, holder: holder.to_string() });
+                return Err(Refusal::NameTaken { name: to.name.clone(), holder: holder.id.to_string() });
             }
-            replaced.push(holder);
+            replaced.push(holder.id.clone());
         }
-        for other in &replaced {
-            check_replaceable(state, other)?;
-        }
-        replaced.iter().for_each(|other| remove(state, other, "replaced by a machine with new keys"));
-        if let Some(node) = state.nodes.get_mut(&self.node) {
-            node.standing = Standing::Admitted(Placement { cluster, pool, role, name, assurance: Assurance::Approved });
-        }
-        state.node_event(false, "NodeApproved", format!("approved with key {}", self.key), &self.node);
-        state.touch(&self.node);
-        Ok(())
+        Ok(replaced)
     }
 }
 
@@ -83,13 +108,16 @@ fn check_replaceable(state: &State, id: &NodeId) -> Result<(), Refusal> {
     let node = state.node(id)?;
     let control_plane = node.placement().is_some_and(|place| place.role == Role::ControlPlane);
     if control_plane && node.attempt > 0 {
-        let problem = format!("{} may hold an etcd member: remove the member and the Node from the cluster, then `muster node remove` it", node.label());
+        let label = node.label();
+        let problem = format!(
+            "{label} may hold an etcd member: remove the member and the Node from the cluster, then `muster node remove` it"
+        );
         return Err(Refusal::WrongPhase { phase: node.phase, problem });
     }
     Ok(())
 }
 
-fn only(state: &State) -> Option<ClusterId> {
+fn only_cluster(state: &State) -> Option<ClusterId> {
     let mut clusters = state.clusters.keys();
     clusters.next().filter(|_| state.clusters.len() == 1).cloned()
 }

@@ -1,9 +1,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClusterId, NodeId, Refusal, State, limits,
+    ClusterId, NodeId, Refusal, State, TokenId,
+    failure::backoff_ms,
+    limits,
     record::{BootstrapTokenState, ErrandKind, ErrandState, EtcdMember, PermitKind},
-    state::Context,
+    state::{Change, Context},
 };
 
 /// A custodian's report on an errand.
@@ -22,92 +24,118 @@ pub struct CompleteErrand {
 pub enum ErrandOutcome {
     /// It is done; with etcd's members where those were asked for.
     Done(Option<Vec<EtcdMember>>),
-    /// It did not work; the agent goes on trying.
+    /// It did not work; it is planned anew under another number after a pause.
     Failed(String),
 }
 
 impl CompleteErrand {
     pub(super) fn apply(self, state: &mut State, context: Context) -> Result<(), Refusal> {
-        let Some(errand) = state.errands.get_mut(&self.number) else {
+        if let Some(reason) = state.nodes.get(&self.node).and_then(|node| node.locked.as_ref()) {
+            return Err(Refusal::Locked(reason.clone()));
+        }
+        let errand = state.errands.get(&self.number);
+        let Some(errand) = errand.filter(|errand| errand.state == ErrandState::Open && errand.custodian == self.node)
+        else {
             // Swept or reassigned: a late report has nothing to say.
             return Ok(());
         };
-        if errand.state == ErrandState::Done || errand.custodian != self.node {
-            return Ok(());
-        }
-        let members = match self.outcome {
-            ErrandOutcome::Failed(message) => {
-                errand.failures += 1;
-                let text = format!("errand {}: {message}", self.number);
-                state.node_event(true, "ErrandFailed", text, &self.node);
-                return Ok(());
-            }
-            ErrandOutcome::Done(members) => members,
-        };
-        if matches!(errand.kind, ErrandKind::ListEtcdMembers(_)) && members.is_none() {
-            return Err(Refusal::invalid("etcd_members", "this errand is done only with a list of members"));
-        }
-        errand.state = ErrandState::Done;
         let (kind, cluster) = (errand.kind.clone(), errand.cluster.clone());
-        match kind {
-            ErrandKind::ApplyTokens(tokens) => {
-                for id in &tokens {
-                    let token = state.bootstrap_tokens.get_mut(id);
-                    if let Some(token) = token.filter(|token| token.state == BootstrapTokenState::Minted) {
-                        token.state = BootstrapTokenState::Present;
-                    }
-                }
+        match self.outcome {
+            ErrandOutcome::Done(None) if matches!(kind, ErrandKind::ListEtcdMembers(_)) => {
+                let problem = "this errand is done only with a list of members";
+                return Err(Refusal::invalid("etcd_members", problem));
             }
-            ErrandKind::DeleteTokens(tokens) => {
-                for id in &tokens {
-                    if let Some(token) = state.bootstrap_tokens.get_mut(id) {
-                        token.state = BootstrapTokenState::Deleted;
-                    }
-                }
-                let ids: Vec<&str> = tokens.iter().map(crate::TokenId::as_str).collect();
-                let text = format!("bootstrap tokens {} are deleted", ids.join(", "));
-                state.event(false, "TokensDeleted", text, Some(cluster.clone()), None);
+            ErrandOutcome::Done(members) => {
+                close(state, self.number, &self.node);
+                carry_out(state, &cluster, kind, &members.unwrap_or_default(), context);
             }
-            ErrandKind::UploadCertificates => {
-                if let Some(record) = state.clusters.get_mut(&cluster) {
-                    record.certificates_uploaded_ms = context.now_ms;
-                }
-            }
-            ErrandKind::ListEtcdMembers(about) => judge_members(state, &cluster, &about, &members.unwrap_or_default()),
+            ErrandOutcome::Failed(message) => failed(state, self.number, &self.node, &message, context),
         }
         forget_old(state, &cluster);
+        state.changes.push(Change::Other);
         state.touch(&self.node);
-        state.touch_cluster(&cluster);
+        state.refresh_cluster(&cluster);
         Ok(())
+    }
+}
+
+fn close(state: &mut State, number: u64, custodian: &NodeId) {
+    if let Some(errand) = state.errands.get_mut(&number) {
+        errand.state = ErrandState::Done;
+    }
+    if let Some(node) = state.nodes.get_mut(custodian) {
+        node.missed_errands = 0;
+    }
+}
+
+fn failed(state: &mut State, number: u64, custodian: &NodeId, message: &str, context: Context) {
+    if let Some(errand) = state.errands.get_mut(&number) {
+        errand.failures = errand.failures.saturating_add(1);
+        errand.state = ErrandState::Failed;
+        errand.retry_at_ms = context.now_ms.saturating_add(backoff_ms(errand.failures));
+    }
+    if let Some(node) = state.nodes.get_mut(custodian) {
+        node.missed_errands = node.missed_errands.saturating_add(1);
+    }
+    state.node_event(true, "ErrandFailed", format!("errand {number}: {message}"), custodian);
+}
+
+/// What follows from an errand that is done.
+fn carry_out(state: &mut State, cluster: &ClusterId, kind: ErrandKind, members: &[EtcdMember], context: Context) {
+    match kind {
+        ErrandKind::ApplyTokens(tokens) => {
+            // One that was ended meanwhile stays ended: a deletion follows.
+            move_tokens(state, &tokens, BootstrapTokenState::Minted, BootstrapTokenState::Present);
+        }
+        ErrandKind::DeleteTokens(tokens) => {
+            move_tokens(state, &tokens, BootstrapTokenState::Ending, BootstrapTokenState::Deleted);
+            let ids: Vec<&str> = tokens.iter().map(TokenId::as_str).collect();
+            let text = format!("bootstrap tokens {} are deleted", ids.join(", "));
+            state.event(false, "TokensDeleted", text, Some(cluster.clone()), None);
+        }
+        ErrandKind::UploadCertificates => {
+            if let Some(record) = state.clusters.get_mut(cluster) {
+                record.certificates_uploaded_ms = context.now_ms;
+            }
+        }
+        ErrandKind::ListEtcdMembers(about) => judge_members(state, cluster, &about, members),
+    }
+}
+
+fn move_tokens(state: &mut State, tokens: &[TokenId], from: BootstrapTokenState, to: BootstrapTokenState) {
+    for id in tokens {
+        if let Some(token) = state.bootstrap_tokens.get_mut(id).filter(|token| token.state == from) {
+            token.state = to;
+        }
     }
 }
 
 /// No learner is left: whatever became of the holder, the next one may join.
 fn judge_members(state: &mut State, cluster: &ClusterId, about: &NodeId, members: &[EtcdMember]) {
-    let learners: Vec<&str> = members.iter().filter(|member| member.learner).map(|member| member.id.as_str()).collect();
-    let unsettled = !learners.is_empty() || members.is_empty();
-    let ids = learners.join(", ");
     let Some(record) = state.clusters.get_mut(cluster) else { return };
     let Some(permit) = record.permits.get_mut(&PermitKind::EtcdJoin) else { return };
     if permit.holder.as_ref() != Some(about) || !permit.evidence_wanted {
         return;
     }
-    if unsettled {
+    let learners: Vec<&str> = members.iter().filter(|member| member.learner).map(|member| member.id.as_str()).collect();
+    let (reason, text) = if members.is_empty() {
+        ("EvidenceMissing", "permit etcd-join is kept: the list of etcd's members came back empty".to_owned())
+    } else if learners.is_empty() {
+        permit.holder = None;
+        permit.evidence_wanted = false;
+        ("PermitReleased", "etcd shows no learner".to_owned())
+    } else {
+        let ids = learners.join(", ");
         let text = format!("permit etcd-join is kept: etcd still has learner {ids}; remove it with etcdctl if its machine is gone");
-        state.event(true, "EvidenceMissing", text, Some(cluster.clone()), Some(about.clone()));
-        return;
-    }
-    permit.holder = None;
-    permit.evidence_wanted = false;
-    state.event(false, "PermitReleased", "etcd shows no learner".into(), Some(cluster.clone()), Some(about.clone()));
+        ("EvidenceMissing", text)
+    };
+    state.event(reason == "EvidenceMissing", reason, text, Some(cluster.clone()), Some(about.clone()));
 }
 
 fn forget_old(state: &mut State, cluster: &ClusterId) {
-    let done: Vec<u64> = state.errands.values()
-        .filter(|errand| errand.cluster == *cluster && errand.state == ErrandState::Done)
-        .map(|errand| errand.number)
-        .collect();
-    for number in done.iter().rev().skip(limits::DONE_ERRANDS_KEPT) {
+    let closed = state.errands.values().filter(|errand| errand.cluster == *cluster && errand.state != ErrandState::Open);
+    let closed: Vec<u64> = closed.map(|errand| errand.number).collect();
+    for number in closed.iter().rev().skip(limits::DONE_ERRANDS_KEPT) {
         state.errands.remove(number);
     }
 }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::lock_node::lock;
+use super::lock_node::lock_as_copied;
 use crate::{Digest, NodeId, Refusal, State, state::{Change, Context}};
 
 /// A certificate was used: enrolment gives it no more, a renewal takes effect. Replies with the node, which may
@@ -24,7 +24,7 @@ impl ConfirmIdentity {
         }
         if node.identity.previous.contains(&self.key) {
             // The holder of a newer key has been seen: whoever shows the old one is a copy, or a disk put back.
-            lock(state, &self.node, "a key of an earlier generation was used again: the key was copied or the disk was put back");
+            lock_as_copied(state, &self.node, "a key of an earlier generation was used again: the key was copied or the disk was put back");
             return Ok(self.node);
         }
         let Some(node) = state.nodes.get_mut(&self.node) else { return Err(Refusal::not_found("node", self.node)) };

@@ -49,7 +49,11 @@ impl CreateEnrolmentToken {
         if self.uses == 0 || (self.node_name.is_some() && self.uses != 1) {
             return Err(Refusal::invalid("uses", "must be at least 1, and 1 for a token bound to a node"));
         }
-        if state.enrolment_tokens.contains_key(&self.id) {
+        if self.uses > limits::TOKEN_USES_MAX {
+            return Err(Refusal::invalid("uses", format!("must be at most {}", limits::TOKEN_USES_MAX)));
+        }
+        // One name space: `muster token revoke` takes either kind.
+        if state.enrolment_tokens.contains_key(&self.id) || state.bootstrap_tokens.contains_key(&self.id) {
             return Err(Refusal::Exists { kind: "token".into(), name: self.id.to_string() });
         }
         if state.enrolment_tokens.len() >= limits::ENROLMENT_TOKENS_MAX {
@@ -69,6 +73,7 @@ impl CreateEnrolmentToken {
             uses: self.uses,
             used_by: Vec::new(),
             revoked_ms: None,
+            misuses: 0,
         };
         state.enrolment_tokens.insert(self.id, token);
         state.changes.push(Change::Other);

@@ -1,12 +1,14 @@
 use serde::{Deserialize, Serialize};
 
+use super::open_errand::drop_errands;
 use crate::{
     ClusterId, NodeId, Refusal, State,
-    record::{PermitKind, Role},
+    record::{ErrandKind, Node, Permit, PermitKind, Role, StepState},
     state::Context,
 };
 
-/// Gives a free permit to a node for its coming (`init`) or current (`etcd-join`) attempt.
+/// Gives a free permit to a node for its coming (`init`) or current (`etcd-join`) attempt. Its holder may get it
+/// again for a later attempt of its own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GrantPermit {
     /// Where.
@@ -19,35 +21,58 @@ pub struct GrantPermit {
 
 impl GrantPermit {
     pub(super) fn apply(self, state: &mut State, context: Context) -> Result<(), Refusal> {
-        let cluster = state.cluster(&self.cluster)?;
-        let mut permit = cluster.permit(self.kind);
+        let permit = state.cluster(&self.cluster)?.permit(self.kind);
         let node = state.node(&self.node)?;
-        let wrong = |problem: &str| Err(Refusal::WrongPhase { phase: node.phase, problem: problem.into() });
-        let again = permit.holder.as_ref() == Some(&self.node) && permit.attempt < node.attempt;
-        if let Some(holder) = permit.holder.clone().filter(|_| !again) {
+        let attempt = match self.kind {
+            PermitKind::Init => node.attempt + 1,
+            PermitKind::EtcdJoin => node.attempt,
+        };
+        let is_own = permit.holder.as_ref() == Some(&self.node) && permit.attempt < attempt;
+        if let Some(holder) = permit.holder.filter(|_| !is_own) {
             return Err(Refusal::PermitHeld { kind: self.kind.to_string(), holder: holder.to_string() });
         }
-        if node.locked.is_some() || !node.placement().is_some_and(|p| p.cluster == self.cluster && p.role == Role::ControlPlane) {
-            return wrong("it is no control plane of that cluster, or it is locked");
+        if let Some(problem) = self.problem(state, node) {
+            return Err(Refusal::WrongPhase { phase: node.phase, problem: problem.into() });
         }
-        permit.attempt = match self.kind {
-            PermitKind::Init if cluster.initialised => return wrong("the cluster has been initialised"),
-            PermitKind::Init if !node.steps.is_empty() || !node.preflight_passed => return wrong("it can't begin now"),
-            PermitKind::Init => node.attempt + 1,
-            PermitKind::EtcdJoin => match node.current_step() {
-                Some(step) if step.verb.permit() == Some(PermitKind::EtcdJoin) => node.attempt,
-                Some(_) | None => return wrong("it is not at its etcd step"),
-            },
-        };
-        permit.holder = Some(self.node.clone());
-        permit.since_ms = context.now_ms;
-        permit.grants += 1;
-        permit.evidence_wanted = false;
+        let holder = Some(self.node.clone());
+        let (since_ms, grants) = (context.now_ms, permit.grants + 1);
+        let permit = Permit { holder, attempt, since_ms, grants, evidence_wanted: false };
         if let Some(cluster) = state.clusters.get_mut(&self.cluster) {
             cluster.permits.insert(self.kind, permit);
         }
+        drop_etcd_lists(state, &self.node);
         state.node_event(false, "PermitGranted", format!("permit {}", self.kind), &self.node);
-        state.touch_cluster(&self.cluster);
+        state.touch(&self.node);
+        state.refresh_cluster(&self.cluster);
         Ok(())
     }
+
+    /// Why that node can't have it now.
+    fn problem(&self, state: &State, node: &Node) -> Option<&'static str> {
+        let is_candidate =
+            node.placement().is_some_and(|place| place.cluster == self.cluster && place.role == Role::ControlPlane);
+        if node.locked.is_some() || !is_candidate {
+            return Some("it is no control plane of that cluster, or it is locked");
+        }
+        match self.kind {
+            PermitKind::Init if state.clusters.get(&self.cluster).is_none_or(|cluster| cluster.initialised) => {
+                Some("the cluster has been initialised")
+            }
+            PermitKind::Init if !node.steps.is_empty() || node.failure.is_some() || !node.preflight_passed => {
+                Some("it can't begin now")
+            }
+            PermitKind::Init => None,
+            PermitKind::EtcdJoin => {
+                let step = node.current_step().filter(|step| step.state == StepState::Waiting);
+                let at_etcd = step.is_some_and(|step| step.verb.permit() == Some(PermitKind::EtcdJoin));
+                (!at_etcd).then_some("it is not at its etcd step")
+            }
+        }
+    }
+}
+
+/// Drops lists of etcd's members that were asked for earlier: evidence on an attempt must be younger than its end.
+pub(super) fn drop_etcd_lists(state: &mut State, about: &NodeId) {
+    let kind = ErrandKind::ListEtcdMembers(about.clone());
+    drop_errands(state, |errand| errand.kind == kind);
 }

@@ -3,6 +3,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Digest, NodeId, Refusal, State, record::Certificate, state::{Change, Context}};
 
 /// Stores the certificate for a key. Whoever comes first wins: the reply is the stored one, which is the one to give.
+/// One that has run out unused gives way, so that a machine that was off for long is not left with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IssueCertificate {
     /// The node.
@@ -14,7 +15,7 @@ pub struct IssueCertificate {
 }
 
 impl IssueCertificate {
-    pub(super) fn apply(self, state: &mut State, _: Context) -> Result<Certificate, Refusal> {
+    pub(super) fn apply(self, state: &mut State, context: Context) -> Result<Certificate, Refusal> {
         let node = state.node(&self.node)?;
         if let Some(reason) = &node.locked {
             return Err(Refusal::Locked(reason.clone()));
@@ -31,6 +32,7 @@ impl IssueCertificate {
         } else {
             return Err(Refusal::SeenDiffers { what: "the identity key".into() });
         };
+        slot.take_if(|stored| stored.not_after_ms <= context.now_ms);
         let stored = slot.get_or_insert(self.certificate).clone();
         state.changes.push(Change::Node(self.node));
         Ok(stored)

@@ -1,8 +1,9 @@
 use serde::{Deserialize, Serialize};
 
+use super::open_errand::drop_errands;
 use crate::{NodeId, Refusal, State, limits, state::Context};
 
-/// Tells a node nothing more until it is unlocked.
+/// Tells a node nothing more until it is unlocked. The first reason stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LockNode {
     /// The node.
@@ -21,9 +22,19 @@ impl LockNode {
 }
 
 pub(super) fn lock(state: &mut State, id: &NodeId, reason: &str) {
-    if let Some(node) = state.nodes.get_mut(id) {
-        node.locked = Some(limits::clip(reason));
-    }
+    let Some(node) = state.nodes.get_mut(id).filter(|node| node.locked.is_none()) else { return };
+    node.locked = Some(limits::clip(reason));
+    let cluster = node.placement().map(|place| place.cluster.clone());
     state.node_event(true, "NodeLocked", reason.to_owned(), id);
+    // What it had to do is planned anew for another custodian.
+    drop_errands(state, |errand| errand.custodian == *id);
     state.touch(id);
+    cluster.iter().for_each(|cluster| state.refresh_cluster(cluster));
+}
+
+/// Locks a node whose key is in two hands. What its attempt was given is ended too: the thief may hold it.
+pub(super) fn lock_as_copied(state: &mut State, id: &NodeId, reason: &str) {
+    let token = state.nodes.get(id).and_then(|node| node.bootstrap_token.clone());
+    token.iter().for_each(|token| state.end_bootstrap_token(token));
+    lock(state, id, reason);
 }

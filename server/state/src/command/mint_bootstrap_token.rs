@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClusterId, Refusal, State, TokenId,
+    ClusterId, NodeId, Refusal, State, TokenId, limits,
     record::{BootstrapToken, BootstrapTokenState, Purpose, SealedSecret},
     state::{Change, Context},
 };
@@ -24,22 +24,19 @@ pub struct MintBootstrapToken {
 impl MintBootstrapToken {
     pub(super) fn apply(self, state: &mut State, context: Context) -> Result<(), Refusal> {
         state.cluster(&self.cluster)?;
-        if state.bootstrap_tokens.contains_key(&self.id) {
+        if state.bootstrap_tokens.contains_key(&self.id) || state.enrolment_tokens.contains_key(&self.id) {
             return Err(Refusal::Exists { kind: "bootstrap token".into(), name: self.id.to_string() });
         }
-        if let Purpose::Node(node) = &self.purpose {
-            let record = state.node(node)?;
-            let busy = !record.steps.is_empty() || record.locked.is_some() || record.placement().is_none();
-            let has_one = record.bootstrap_token.as_ref().and_then(|id| state.bootstrap_tokens.get(id)).is_some_and(|token| {
-                matches!(token.state, BootstrapTokenState::Minted | BootstrapTokenState::Present)
-            });
-            if busy || has_one {
-                return Err(Refusal::WrongPhase { phase: record.phase, problem: "it does not wait for a token".into() });
+        if state.bootstrap_tokens.len() >= limits::BOOTSTRAP_TOKENS_MAX {
+            let limit = limits::BOOTSTRAP_TOKENS_MAX as u64;
+            return Err(Refusal::Full { what: "bootstrap tokens".into(), limit });
+        }
+        if let Purpose::Node(id) = &self.purpose {
+            self.check_node(state, id)?;
+            if let Some(node) = state.nodes.get_mut(id) {
+                node.bootstrap_token = Some(self.id.clone());
             }
-            if let Some(record) = state.nodes.get_mut(node) {
-                record.bootstrap_token = Some(self.id.clone());
-            }
-            state.changes.push(Change::Node(node.clone()));
+            state.changes.push(Change::Node(id.clone()));
         }
         let token = BootstrapToken {
             id: self.id.clone(),
@@ -53,6 +50,22 @@ impl MintBootstrapToken {
         };
         state.bootstrap_tokens.insert(self.id, token);
         state.changes.push(Change::Other);
+        Ok(())
+    }
+
+    /// The node waits for a token of that cluster and has none.
+    fn check_node(&self, state: &State, id: &NodeId) -> Result<(), Refusal> {
+        let node = state.node(id)?;
+        let is_there = node.placement().is_some_and(|place| place.cluster == self.cluster);
+        let token = node.bootstrap_token.as_ref().and_then(|id| state.bootstrap_tokens.get(id));
+        let has_one = token.is_some_and(|token| match token.state {
+            BootstrapTokenState::Minted | BootstrapTokenState::Present => true,
+            BootstrapTokenState::Ending | BootstrapTokenState::Deleted => false,
+        });
+        if !is_there || has_one || !node.steps.is_empty() || node.locked.is_some() {
+            let problem = "it does not wait for a token of this cluster".into();
+            return Err(Refusal::WrongPhase { phase: node.phase, problem });
+        }
         Ok(())
     }
 }

@@ -1,12 +1,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClusterId, NodeId, Refusal, State,
-    record::{Errand, ErrandKind, ErrandState, Role},
+    ClusterId, NodeId, Refusal, State, TokenId, limits,
+    record::{BootstrapTokenState, Errand, ErrandKind, ErrandState, Role},
     state::Context,
 };
 
-/// Gives a custodian something to do. Replies with its number.
+/// Gives a custodian something to do. Replies with its number. An errand that another custodian has left alone for
+/// too long is taken over: it may be off, and what it was to do must not wait for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenErrand {
     /// Where.
@@ -19,20 +20,13 @@ pub struct OpenErrand {
 
 impl OpenErrand {
     pub(super) fn apply(self, state: &mut State, context: Context) -> Result<u64, Refusal> {
-        state.cluster(&self.cluster)?;
-        let node = state.node(&self.custodian)?;
-        let fit = node.locked.is_none()
-            && node.has_joined()
-            && node.placement().is_some_and(|place| place.cluster == self.cluster && place.role == Role::ControlPlane);
-        if !fit {
-            return Err(Refusal::WrongPhase { phase: node.phase, problem: "only a joined control plane is custodian".into() });
-        }
-        let doubled = state.errands.values().any(|errand| {
-            errand.state == ErrandState::Open && errand.cluster == self.cluster && overlaps(&errand.kind, &self.kind)
-        });
-        if doubled {
-            return Err(Refusal::Exists { kind: "errand".into(), name: format!("{:?}", self.kind) });
-        }
+        self.check(state)?;
+        let taken = self.taken_over(state);
+        let same = |errand: &Errand| errand.cluster == self.cluster && errand.kind.overlaps(&self.kind);
+        let failed = |errand: &Errand| errand.state == ErrandState::Failed && same(errand);
+        let failures = state.errands.values().filter(|errand| failed(errand)).map(|errand| errand.failures).max();
+        state.errands.retain(|_, errand| !failed(errand));
+        taken.into_iter().for_each(|number| leave_undone(state, number));
         if let ErrandKind::ApplyTokens(tokens) = &self.kind {
             for id in tokens {
                 if let Some(token) = state.bootstrap_tokens.get_mut(id) {
@@ -48,20 +42,78 @@ impl OpenErrand {
             custodian: self.custodian.clone(),
             state: ErrandState::Open,
             created_ms: context.now_ms,
-            failures: 0,
+            failures: failures.unwrap_or_default(),
+            retry_at_ms: 0,
             released_to: None,
         };
         state.errands.insert(errand.number, errand);
         state.touch(&self.custodian);
         Ok(state.last_errand)
     }
+
+    fn check(&self, state: &State) -> Result<(), Refusal> {
+        state.cluster(&self.cluster)?;
+        let node = state.node(&self.custodian)?;
+        let is_fit = node.locked.is_none()
+            && node.has_joined()
+            && node.placement().is_some_and(|place| place.cluster == self.cluster && place.role == Role::ControlPlane);
+        if !is_fit {
+            let problem = "only a joined control plane is custodian".into();
+            return Err(Refusal::WrongPhase { phase: node.phase, problem });
+        }
+        self.check_tokens(state)?;
+        match state.errand_in_the_way(&self.cluster, &self.kind, &self.custodian) {
+            None => Ok(()),
+            Some(other) => Err(Refusal::Exists { kind: "errand".into(), name: other.step_id() }),
+        }
+    }
+
+    fn check_tokens(&self, state: &State) -> Result<(), Refusal> {
+        let tokens = self.kind.tokens();
+        if tokens.len() > limits::ERRAND_TOKENS_MAX {
+            let limit = limits::ERRAND_TOKENS_MAX as u64;
+            return Err(Refusal::Full { what: "tokens of one errand".into(), limit });
+        }
+        let is_wanted = |token: &TokenId| {
+            let record = state.bootstrap_tokens.get(token).filter(|record| record.cluster == self.cluster);
+            record.is_some_and(|record| match (&self.kind, record.state) {
+                (ErrandKind::ApplyTokens(_), BootstrapTokenState::Minted | BootstrapTokenState::Present) => true,
+                (ErrandKind::DeleteTokens(_), BootstrapTokenState::Ending) => true,
+                (ErrandKind::ApplyTokens(_) | ErrandKind::DeleteTokens(_), _) => false,
+                (ErrandKind::UploadCertificates | ErrandKind::ListEtcdMembers(_), _) => true,
+            })
+        };
+        match tokens.iter().find(|token| !is_wanted(token)) {
+            None => Ok(()),
+            Some(token) => Err(Refusal::invalid("tokens", format!("{token} is not to be applied, or not to be deleted"))),
+        }
+    }
+
+    fn taken_over(&self, state: &State) -> Vec<u64> {
+        let open = state.errands.values().filter(|errand| {
+            errand.state == ErrandState::Open && errand.cluster == self.cluster && errand.kind.overlaps(&self.kind)
+        });
+        open.map(|errand| errand.number).collect()
+    }
 }
 
-/// Two errands touch the same things: a deletion must not overtake an application of the same token.
-fn overlaps(open: &ErrandKind, new: &ErrandKind) -> bool {
-    let tokens = |kind: &ErrandKind| match kind {
-        ErrandKind::ApplyTokens(tokens) | ErrandKind::DeleteTokens(tokens) => tokens.clone(),
-        ErrandKind::UploadCertificates | ErrandKind::ListEtcdMembers(_) => Vec::new(),
-    };
-    open == new || tokens(open).iter().any(|token| tokens(new).contains(token))
+/// Ends an errand that its custodian did not do in time: another is preferred from now on.
+fn leave_undone(state: &mut State, number: u64) {
+    let Some(errand) = state.errands.remove(&number) else { return };
+    if let Some(node) = state.nodes.get_mut(&errand.custodian) {
+        node.missed_errands += 1;
+    }
+    let text = format!("errand {number} was left undone and goes to another custodian");
+    state.node_event(true, "ErrandTakenOver", text, &errand.custodian);
+    state.touch(&errand.custodian);
+}
+
+/// Drops open errands; a late report on one says nothing. Its custodian is told that it is off.
+pub(super) fn drop_errands(state: &mut State, is_moot: impl Fn(&Errand) -> bool) {
+    let open = state.errands.values().filter(|errand| errand.state == ErrandState::Open && is_moot(errand));
+    let dropped: Vec<(u64, NodeId)> = open.map(|errand| (errand.number, errand.custodian.clone())).collect();
+    for (number, custodian) in dropped {
+        state.errands.remove(&number);
+        state.touch(&custodian);
+    }
 }

@@ -21,27 +21,32 @@ pub struct RecordHello {
 
 impl RecordHello {
     pub(super) fn apply(self, state: &mut State, context: Context) -> Result<(), Refusal> {
-        state.node(&self.node)?;
-        let rebooted = {
-            let Some(node) = state.nodes.get_mut(&self.node) else { return Err(Refusal::not_found("node", self.node)) };
-            let rebooted = !node.boot_id.is_empty() && node.boot_id != self.boot_id;
-            node.boot_id = limits::clip(&self.boot_id);
-            node.agent_version = limits::clip(&self.agent_version);
-            node.rehearsed = self.rehearsed;
-            node.last_seen_ms = context.now_ms;
-            if node.facts != self.facts {
-                node.facts = self.facts;
-                node.facts_revision += 1;
-            }
-            let seen = node.preflight.as_ref().map(comparable);
-            if seen != Some(comparable(&self.preflight)) {
-                node.preflight_revision += 1;
-                // While an attempt is under way the machine changes under our own hands; judged again before the next.
-                node.preflight_passed = node.preflight_passed && !node.steps.is_empty();
-                node.preflight = Some(self.preflight);
-            }
-            rebooted
-        };
+        let node = state.node(&self.node)?;
+        if let Some(reason) = &node.locked {
+            return Err(Refusal::Locked(reason.clone()));
+        }
+        if node.placement().is_none() {
+            return Err(Refusal::WrongPhase { phase: node.phase, problem: "it has not been admitted".into() });
+        }
+        let (facts, preflight) = (self.facts.bounded(), self.preflight.bounded());
+        let Some(node) = state.nodes.get_mut(&self.node) else { return Err(Refusal::not_found("node", self.node)) };
+        let boot_id = limits::clip_to(&self.boot_id, limits::CLAIM_MAX);
+        let rebooted = !node.boot_id.is_empty() && node.boot_id != boot_id;
+        node.boot_id = boot_id;
+        node.agent_version = limits::clip_to(&self.agent_version, limits::CLAIM_MAX);
+        node.rehearsed = self.rehearsed;
+        node.last_seen_ms = context.now_ms;
+        node.missed_errands = 0;
+        if node.facts != facts {
+            node.facts = facts;
+            node.facts_revision += 1;
+        }
+        if node.preflight.as_ref().map(comparable) != Some(comparable(&preflight)) {
+            node.preflight_revision += 1;
+            // While an attempt is under way the machine changes under our own hands; judged again before the next.
+            node.preflight_passed = node.preflight_passed && !node.steps.is_empty();
+            node.preflight = Some(preflight);
+        }
         if rebooted {
             state.node_event(false, "NodeRebooted", "the machine has rebooted".into(), &self.node);
         }

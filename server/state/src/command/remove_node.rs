@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeId, Refusal, State, record::{ErrandState, PermitKind}, state::{Change, Context}};
+use super::{grant_permit::drop_etcd_lists, open_errand::drop_errands};
+use crate::{NodeId, Refusal, State, record::PermitKind, state::{Change, Context}};
 
 /// Forgets a machine: its identity is no longer accepted and its token is ended. Does nothing to the machine or to
 /// its Node. An `etcd-join` permit it holds is passed on only when etcd shows no learner.
@@ -27,7 +28,7 @@ pub(super) fn remove(state: &mut State, id: &NodeId, reason: &str) {
     let Some(node) = state.nodes.remove(id) else { return };
     node.bootstrap_token.iter().for_each(|token| state.end_bootstrap_token(token));
     // What it had to do is planned anew for another custodian.
-    state.errands.retain(|_, errand| errand.custodian != *id || errand.state == ErrandState::Done);
+    drop_errands(state, |errand| errand.custodian == *id);
     let cluster = node.placement().map(|place| place.cluster.clone());
     if let Some(cluster) = cluster {
         if let Some(record) = state.clusters.get_mut(&cluster) {
@@ -41,7 +42,8 @@ pub(super) fn remove(state: &mut State, id: &NodeId, reason: &str) {
                 permit.evidence_wanted = true;
             }
         }
-        state.touch_cluster(&cluster);
+        drop_etcd_lists(state, id);
+        state.refresh_cluster(&cluster);
     }
     state.changes.push(Change::Node(id.clone()));
 }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
-use super::lock_node::lock;
-use crate::{Bytes, Digest, NodeId, Refusal, State, record::NextIdentity, state::{Change, Context}};
+use super::lock_node::lock_as_copied;
+use crate::{Bytes, Digest, NodeId, Refusal, State, limits, record::{NextIdentity, Node}, state::{Change, Context}};
 
 /// Binds a node's next key. Two different keys from one generation lock the node; the reply is then 0, else the
 /// next generation.
@@ -25,6 +25,12 @@ impl RenewIdentity {
         if let Some(reason) = &node.locked {
             return Err(Refusal::Locked(reason.clone()));
         }
+        if node.placement().is_none() {
+            return Err(Refusal::WrongPhase { phase: node.phase, problem: "it has not been admitted".into() });
+        }
+        if self.csr.0.len() > limits::CSR_MAX {
+            return Err(Refusal::invalid("csr", format!("is longer than {} bytes", limits::CSR_MAX)));
+        }
         let identity = &node.identity;
         if identity.key != self.key {
             return Err(Refusal::SeenDiffers { what: "the identity key".into() });
@@ -32,11 +38,15 @@ impl RenewIdentity {
         if identity.generation != self.generation {
             return Err(Refusal::WrongGeneration { given: self.generation, current: identity.generation });
         }
-        if self.new_key == identity.key || identity.previous.contains(&self.new_key) {
+        let is_used = |node: &Node| {
+            let is_own_next = node.id == self.node && node.identity.key != self.new_key;
+            node.identity.previous.contains(&self.new_key) || (node.owns_key(&self.new_key) && !is_own_next)
+        };
+        if state.nodes.values().any(is_used) {
             return Err(Refusal::invalid("csr", "a renewal needs a new key"));
         }
         if identity.next.as_ref().is_some_and(|next| next.key != self.new_key) {
-            lock(state, &self.node, "two different keys asked to succeed one generation: the key was copied");
+            lock_as_copied(state, &self.node, "two different keys asked to succeed one generation: the key was copied");
             return Ok(0);
         }
         let Some(node) = state.nodes.get_mut(&self.node) else { return Err(Refusal::not_found("node", self.node)) };

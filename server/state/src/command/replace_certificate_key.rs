@@ -1,8 +1,9 @@
 use serde::{Deserialize, Serialize};
 
+use super::open_errand::drop_errands;
 use crate::{
     ClusterId, Refusal, State,
-    record::{Role, SealedSecret},
+    record::{ErrandKind, Node, Role, SealedSecret},
     state::{Change, Context},
 };
 
@@ -17,18 +18,23 @@ pub struct ReplaceCertificateKey {
 
 impl ReplaceCertificateKey {
     pub(super) fn apply(self, state: &mut State, _: Context) -> Result<(), Refusal> {
-        let joining = state.nodes_of(&self.cluster).find(|node| {
-            node.placement().is_some_and(|place| place.role == Role::ControlPlane) && !node.steps.is_empty() && !node.has_joined()
-        });
-        if let Some(node) = joining {
+        state.cluster(&self.cluster)?;
+        let joins = |node: &&Node| {
+            let control_plane = node.placement().is_some_and(|place| place.role == Role::ControlPlane);
+            control_plane && !node.steps.is_empty() && !node.has_joined()
+        };
+        if let Some(node) = state.nodes_of(&self.cluster).find(joins) {
             let problem = "a control plane joins with the present certificate key".into();
             return Err(Refusal::WrongPhase { phase: node.phase, problem });
         }
-        state.cluster(&self.cluster)?;
         if let Some(cluster) = state.clusters.get_mut(&self.cluster) {
             cluster.certificate_key = self.certificate_key;
             cluster.certificates_uploaded_ms = 0;
         }
+        // An upload that is under way is under the old key: its report must not count for the new one.
+        drop_errands(state, |errand| errand.cluster == self.cluster && errand.kind == ErrandKind::UploadCertificates);
+        let text = "a new join window starts with a new certificate key".into();
+        state.event(false, "CertificateKeyReplaced", text, Some(self.cluster.clone()), None);
         state.changes.push(Change::Cluster(self.cluster));
         Ok(())
     }

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{Refusal, State, TokenId, state::{Change, Context}};
+use crate::{Refusal, State, TokenId, record::BootstrapTokenState, state::{Change, Context}};
 
 /// Takes a token back: an enrolment token admits nobody from now on, a bootstrap token is deleted from its cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,11 +12,17 @@ pub struct RevokeToken {
 impl RevokeToken {
     pub(super) fn apply(self, state: &mut State, context: Context) -> Result<(), Refusal> {
         let cluster = if let Some(token) = state.enrolment_tokens.get_mut(&self.id) {
-            token.revoked_ms.get_or_insert(context.now_ms);
+            if token.revoked_ms.is_some() {
+                return Ok(());
+            }
+            token.revoked_ms = Some(context.now_ms);
             token.cluster.clone()
         } else if let Some(token) = state.bootstrap_tokens.get(&self.id) {
             let cluster = token.cluster.clone();
-            state.end_bootstrap_token(&self.id);
+            match token.state {
+                BootstrapTokenState::Minted | BootstrapTokenState::Present => state.end_bootstrap_token(&self.id),
+                BootstrapTokenState::Ending | BootstrapTokenState::Deleted => return Ok(()),
+            }
             cluster
         } else {
             return Err(Refusal::not_found("token", self.id));

@@ -2,7 +2,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{NodeId, Refusal, State, state::Context};
 
-/// Lets a locked node go on.
+/// Lets a locked node go on. A renewal that was begun but not answered is forgotten, so that either of two keys that
+/// asked may ask again; whoever doubts the machine removes it instead.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnlockNode {
     /// The node.
@@ -12,11 +13,14 @@ pub struct UnlockNode {
 impl UnlockNode {
     pub(super) fn apply(self, state: &mut State, _: Context) -> Result<(), Refusal> {
         state.node(&self.node)?;
-        let locked = state.nodes.get_mut(&self.node).and_then(|node| node.locked.take());
-        if locked.is_some() {
-            state.node_event(false, "NodeUnlocked", "unlocked by an operator".into(), &self.node);
-            state.touch(&self.node);
-        }
+        let locked = state.nodes.get_mut(&self.node).filter(|node| node.locked.is_some());
+        let Some(node) = locked else { return Ok(()) };
+        node.locked = None;
+        node.identity.next.take_if(|next| next.certificate.is_none());
+        let cluster = node.placement().map(|place| place.cluster.clone());
+        state.node_event(false, "NodeUnlocked", "unlocked by an operator".into(), &self.node);
+        state.touch(&self.node);
+        cluster.iter().for_each(|cluster| state.refresh_cluster(cluster));
         Ok(())
     }
 }

@@ -30,6 +30,8 @@ pub struct EnrolmentToken {
     pub used_by: Vec<NodeId>,
     /// When it was revoked.
     pub revoked_ms: Option<u64>,
+    /// How often somebody else came with it after it was used up or ended.
+    pub misuses: u32,
 }
 
 /// Whether an enrolment token can still be used.

@@ -24,6 +24,8 @@ pub enum ErrandState {
     Open,
     /// Done, reported, committed.
     Done,
+    /// Reported as failed; planned anew under another number after a pause.
+    Failed,
 }
 
 /// A piece of work for a custodian.
@@ -41,8 +43,10 @@ pub struct Errand {
     pub state: ErrandState,
     /// When it was made.
     pub created_ms: u64,
-    /// Failures so far.
+    /// Failures in a row of errands of this kind, this one included.
     pub failures: u32,
+    /// When one of the same kind may be opened after this one failed; 0: it has not failed.
+    pub retry_at_ms: u64,
     /// Key fingerprint to which its payload was released.
     pub released_to: Option<crate::Digest>,
 }
@@ -56,5 +60,20 @@ impl Errand {
     /// The number in a step id.
     pub fn number_of(step: &str) -> Option<u64> {
         step.strip_prefix("errand-")?.parse().ok()
+    }
+}
+
+impl ErrandKind {
+    /// Two errands touch the same things: a deletion must not overtake an application of the same token.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self == other || self.tokens().iter().any(|token| other.tokens().contains(token))
+    }
+
+    /// The bootstrap tokens it touches.
+    pub fn tokens(&self) -> &[TokenId] {
+        match self {
+            Self::ApplyTokens(tokens) | Self::DeleteTokens(tokens) => tokens,
+            Self::UploadCertificates | Self::ListEtcdMembers(_) => &[],
+        }
     }
 }

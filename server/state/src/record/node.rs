@@ -44,6 +44,8 @@ pub enum Standing {
         suggested: Option<Suggestion>,
         /// Address it came from, for the bound of the queue.
         from: String,
+        /// What an approver must know: hardware of the same marks is here already.
+        conflict: Option<String>,
     },
     /// It belongs somewhere.
     Admitted(Placement),
@@ -152,6 +154,28 @@ impl Verb {
             | Self::JoinWorker
             | Self::WaitReady
             | Self::Reset => None,
+        }
+    }
+
+    /// Once done, the machine is a member of its cluster.
+    pub fn makes_member(self) -> bool {
+        match self {
+            Self::Init | Self::JoinFinish | Self::JoinWhole | Self::JoinWorker => true,
+            Self::Custodian | Self::JoinPrepare | Self::JoinEtcd | Self::WaitReady | Self::Reset => false,
+        }
+    }
+
+    /// It comes after the machine has become a member: its failure undoes nothing, and it alone is tried again.
+    pub fn follows_join(self) -> bool {
+        match self {
+            Self::Custodian | Self::WaitReady => true,
+            Self::Init
+            | Self::JoinPrepare
+            | Self::JoinEtcd
+            | Self::JoinFinish
+            | Self::JoinWhole
+            | Self::JoinWorker
+            | Self::Reset => false,
         }
     }
 
@@ -300,6 +324,8 @@ pub struct Node {
     pub preflight: Option<Preflight>,
     /// Grows when the report changes.
     pub preflight_revision: u64,
+    /// Revision of the report that was judged last; 0: none.
+    pub preflight_judged: u64,
     /// The report was judged good enough.
     pub preflight_passed: bool,
     /// Boot id of its last hello.
@@ -322,6 +348,8 @@ pub struct Node {
     pub bootstrap_token: Option<TokenId>,
     /// What its agent saw of its Node.
     pub observation: Option<Observation>,
+    /// Errands it left undone in a row, as a custodian.
+    pub missed_errands: u32,
     /// Grows with every change of what it is told.
     pub revision: u64,
 }
@@ -352,8 +380,13 @@ impl Node {
 
     /// All steps of its attempt that join it (all but waiting for Ready) are done.
     pub fn has_joined(&self) -> bool {
-        !self.steps.is_empty()
+        self.steps.iter().any(|step| step.verb.makes_member())
             && self.steps.iter().all(|step| step.state == StepState::Done || step.verb == Verb::WaitReady)
+    }
+
+    /// Nothing of its attempt goes on after a failure: the attempt is over, or rests at the step that failed.
+    pub fn has_stopped(&self) -> bool {
+        self.steps.is_empty() || self.current_step().is_some_and(|step| step.state == StepState::Failed)
     }
 
     /// That key is, or is about to be, its identity.

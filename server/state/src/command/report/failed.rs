@@ -1,0 +1,82 @@
+use super::{At, succeeded::settle_etcd_permit};
+use crate::{
+    ClusterId, State,
+    failure::{Rule, backoff_ms, rule_for},
+    limits,
+    record::{LastFailure, Node, PermitKind, Placement, Role, StepState, Verb},
+};
+
+/// What the agent says of a failure.
+pub(super) struct Failure<'a> {
+    pub(super) cause: &'a str,
+    pub(super) message: &'a str,
+    pub(super) clean: bool,
+}
+
+/// A step failed: notes it with what follows, and ends the attempt unless the machine has joined already.
+pub(super) fn apply(state: &mut State, at: &At<'_>, failure: Failure<'_>) {
+    let Some(node) = state.nodes.get_mut(at.node) else { return };
+    node.failures = node.failures.saturating_add(1);
+    node.last_seen_ms = at.now_ms;
+    let noted = noted(at, &failure, node.failures);
+    let text = format!("{} in step {}: {}", noted.cause, noted.step, noted.message);
+    node.failure = Some(noted);
+    let place = node.placement().cloned();
+    if at.verb.follows_join() {
+        let step = &mut node.steps[at.index];
+        (step.state, step.finished_ms, step.elapsed_ms) = (StepState::Failed, at.now_ms, at.elapsed_ms);
+        return state.node_event(true, "StepFailed", text, at.node);
+    }
+    let needs_etcd = node.steps.iter().any(|step| step.verb.permit() == Some(PermitKind::EtcdJoin));
+    forget_attempt(node);
+    let token = node.bootstrap_token.take();
+    token.iter().for_each(|token| state.end_bootstrap_token(token));
+    state.node_event(true, "StepFailed", text, at.node);
+    // A worker that failed concerns nobody else.
+    let Some(Placement { cluster, .. }) = place.filter(|place| place.role == Role::ControlPlane) else { return };
+    if needs_etcd {
+        settle_etcd_permit(state, &cluster, at.node, false);
+    }
+    if failure.clean {
+        free_init_permit(state, &cluster, at);
+    }
+    state.refresh_cluster(&cluster);
+}
+
+fn noted(at: &At<'_>, failure: &Failure<'_>, count: u32) -> LastFailure {
+    let rule = match at.verb {
+        // The machine is a member: it must never be reset for this. A Node that is not Ready is waited for without end.
+        Verb::WaitReady => Rule::RetryAsIs,
+        _ if count >= limits::ATTEMPTS_MAX => Rule::StopAndAsk,
+        verb if verb.follows_join() => Rule::RetryAsIs,
+        _ => rule_for(failure.cause, failure.clean),
+    };
+    let retry_at_ms = if rule == Rule::StopAndAsk { 0 } else { at.now_ms.saturating_add(backoff_ms(count)) };
+    LastFailure {
+        step: at.verb.step_id().to_owned(),
+        cause: limits::clip_to(failure.cause, limits::CLAIM_MAX),
+        message: limits::clip(failure.message),
+        rule,
+        count,
+        at_ms: at.now_ms,
+        retry_at_ms,
+    }
+}
+
+fn forget_attempt(node: &mut Node) {
+    node.steps.clear();
+    node.observation = None;
+    // The next attempt is judged again.
+    node.preflight_passed = false;
+    node.preflight_judged = 0;
+}
+
+/// A reported reset is what lets init move on; without it only an operator does.
+fn free_init_permit(state: &mut State, cluster: &ClusterId, at: &At<'_>) {
+    let record = state.clusters.get_mut(cluster).filter(|record| !record.initialised);
+    let permit = record.and_then(|record| record.permits.get_mut(&PermitKind::Init));
+    if let Some(permit) = permit.filter(|permit| permit.holder.as_ref() == Some(at.node)) {
+        permit.holder = None;
+        state.node_event(false, "PermitReleased", "the machine was reset before init had succeeded".into(), at.node);
+    }
+}
