@@ -1,5 +1,6 @@
 //! Muster's server and the operator's command line.
 
+pub mod cli;
 pub mod config;
 pub mod consensus;
 pub mod kubeadm;

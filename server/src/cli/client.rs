@@ -1,0 +1,12 @@
+//! How a command reaches a server: mutual TLS with the fleet's pin as the only anchor, the servers of the context in order.
+
+mod address;
+mod connect;
+mod find;
+mod follow;
+mod session;
+
+#[cfg(test)]
+pub(super) mod testing;
+
+pub(super) use session::{Client, Session, request_id};

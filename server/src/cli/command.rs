@@ -1,0 +1,83 @@
+//! One file per verb: parse what is left to parse, call, show.
+
+mod cluster;
+mod completion;
+mod describe;
+mod enrolment;
+mod events;
+mod get;
+mod help;
+mod join_command;
+mod logs;
+mod node;
+mod pin;
+mod snippet;
+mod status;
+mod token;
+mod version;
+mod wait;
+
+#[cfg(test)]
+mod tests;
+
+use crate::cli::args::{Command, Globals};
+use crate::cli::client::Session;
+use crate::cli::console::Console;
+use crate::cli::environment::Environment;
+use crate::cli::exit::{Exit, Failure};
+
+/// Runs any command but `serve` and `demo`, which [`super::run`] gives to its runners.
+///
+/// # Errors
+/// Why the command did not succeed.
+pub(super) async fn run(
+    command: Command,
+    globals: &Globals,
+    environment: &Environment,
+    console: &mut Console,
+) -> Result<Exit, Failure> {
+    match command {
+        Command::Pin(args) => pin::run(&args, console),
+        Command::Completion(args) => completion::run(&args, console),
+        Command::Help(args) => help::run(&args, console),
+        Command::Version(args) if args.client => version::client(console),
+        command => {
+            refuse_early(&command)?;
+            let session = Session::open(globals, environment)?;
+            console.detail(&format!("calling {}", session.server()));
+            call(command, &session, globals, console).await
+        }
+    }
+}
+
+/// What can be refused without a server is refused without a context, too.
+fn refuse_early(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Cluster(command) => cluster::refuse_early(command),
+        Command::Token(command) => token::refuse_early(command),
+        Command::Snippet(args) => snippet::refuse_early(args),
+        _ => Ok(()),
+    }
+}
+
+/// The commands that talk to a server.
+async fn call(command: Command, session: &Session, globals: &Globals, console: &mut Console) -> Result<Exit, Failure> {
+    let cluster = globals.cluster.as_deref();
+    match command {
+        Command::Cluster(command) => cluster::run(command, session, console).await,
+        Command::JoinCommand(args) => join_command::run(&args, session, cluster, console).await,
+        Command::Token(command) => token::run(command, session, cluster, console).await,
+        Command::Get(args) => get::run(&args, session, cluster, console).await,
+        Command::Describe(args) => describe::run(&args, session, cluster, console).await,
+        Command::Status => status::run(session, console).await,
+        Command::Wait(args) => wait::run(&args, session, globals, console).await,
+        Command::Events(args) => events::run(&args, session, cluster, console).await,
+        Command::Logs(args) => logs::run(&args, session, cluster, console).await,
+        Command::Node(command) => node::run(command, session, cluster, console).await,
+        Command::Snippet(args) => snippet::run(&args, session, console).await,
+        Command::Version(_) => version::both(session, console).await,
+        Command::Serve(_) | Command::Demo(_) | Command::Pin(_) | Command::Completion(_) | Command::Help(_) => {
+            Err(Failure::new(Exit::Failed, "this command calls no server"))
+        }
+    }
+}
