@@ -9,3 +9,4 @@ pub mod pki;
 pub mod seal;
 pub mod storage;
 mod suggestion;
+pub mod web;
