@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use muster_state::command::Enrol;
 use muster_state::facts::Facts;
-use muster_state::record::{Assurance, Event, Identity, Node, PhaseEntry, Placement, Role, Standing};
+use muster_state::record::{Assurance, Event, Node, PhaseEntry, Placement, Role, Standing};
 use muster_state::{Bytes, ClusterId, Digest, NodeId, NodeName, Phase, State};
 
 use super::super::fleet::FleetSampler;
@@ -21,55 +22,32 @@ fn assert_has(text: &str, lines: &[&str]) {
     }
 }
 
+/// Enrols a machine as any other, then puts it where the test wants it.
 fn mk_node(id: &str, role: Option<Role>, timeline: &[(Phase, u64)]) -> Node {
-    let standing = match role {
-        None => Standing::Pending { suggested: None, from: "10.0.0.9".to_owned() },
-        Some(role) => Standing::Admitted(Placement {
+    let enrol = Enrol {
+        candidate: NodeId::from(id),
+        token: None,
+        key: Digest([1; 32]),
+        csr: Bytes::default(),
+        sealing_key: Bytes::default(),
+        facts: Facts::default(),
+        from: "10.0.0.9".to_owned(),
+    };
+    let mut state = State::default();
+    state.apply_verb(1, enrol).unwrap();
+    let mut node = state.nodes.remove(&NodeId::from(id)).unwrap();
+    if let Some(role) = role {
+        node.standing = Standing::Admitted(Placement {
             cluster: ClusterId::from("c"),
             pool: "p".to_owned(),
             role,
             name: NodeName::try_from(format!("node-{id}")).unwrap(),
             assurance: Assurance::Approved,
-        }),
-    };
-    let timeline: Vec<PhaseEntry> =
-        timeline.iter().map(|(phase, at_ms)| PhaseEntry { phase: *phase, at_ms: *at_ms }).collect();
-    Node {
-        id: NodeId::from(id),
-        created_ms: 0,
-        facts: Facts::default(),
-        facts_revision: 1,
-        identity: Identity {
-            generation: 1,
-            key: Digest([0; 32]),
-            csr: Bytes::default(),
-            sealing_key: Bytes::default(),
-            certificate: None,
-            confirmed: false,
-            next: None,
-            previous: Vec::new(),
-        },
-        standing,
-        enrolment_token: None,
-        phase: timeline.last().unwrap().phase,
-        message: String::new(),
-        timeline,
-        locked: None,
-        preflight: None,
-        preflight_revision: 0,
-        preflight_passed: false,
-        boot_id: String::new(),
-        agent_version: String::new(),
-        rehearsed: false,
-        last_seen_ms: 0,
-        attempt: 0,
-        steps: Vec::new(),
-        failure: None,
-        failures: 0,
-        bootstrap_token: None,
-        observation: None,
-        revision: 1,
+        });
     }
+    node.timeline = timeline.iter().map(|(phase, at_ms)| PhaseEntry { phase: *phase, at_ms: *at_ms }).collect();
+    node.phase = node.timeline.last().unwrap().phase;
+    node
 }
 
 fn mk_state(nodes: Vec<Node>) -> State {
