@@ -1,0 +1,102 @@
+//! How an agent ends, and what its exit code says.
+
+use std::time::Duration;
+
+use crate::client::ConnectError;
+use crate::identity::KeyError;
+use crate::journal::JournalError;
+
+/// A good end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server has recorded that the node is Ready.
+    Ready {
+        /// Its name.
+        node_name: String,
+    },
+    /// The agent was asked to stop.
+    Stopped,
+}
+
+/// A bad end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Keys or certificate.
+    #[error(transparent)]
+    Keys(#[from] KeyError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// TLS could not be set up from what is stored.
+    #[error("the stored identity cannot be used: {0}; remove the state directory to enrol anew")]
+    Identity(String),
+    /// No server answered for so long.
+    #[error("no server answered for {} s, the last said: {last}; check --server, the network and the fleet's state", after.as_secs())]
+    Unreachable {
+        /// For how long.
+        after: Duration,
+        /// The last error.
+        last: String,
+    },
+    /// The fleet wants nothing of this machine.
+    #[error("the fleet refused this machine ({reason}): {message}")]
+    Refused {
+        /// A closed word.
+        reason: String,
+        /// What to do.
+        message: String,
+    },
+    /// The join failed and nothing more will be tried.
+    #[error("the join failed: {message}")]
+    Failed {
+        /// Why, and what to do.
+        message: String,
+    },
+}
+
+impl Error {
+    /// The process's exit code, of the list that all of Muster's programs share.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Error::Keys(_) | Error::Journal(_) | Error::Identity(_) | Error::Failed { .. } => 1,
+            Error::Unreachable { .. } => 5,
+            Error::Refused { .. } => 8,
+        }
+    }
+}
+
+/// Why an attempt to reach a server failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LinkError {
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The server answered with an error.
+    #[error("{0}")]
+    Status(#[from] tonic::Status),
+    /// The server ended the conversation.
+    #[error("the server closed the stream")]
+    Closed,
+    /// The server does not keep to the protocol.
+    #[error("the server does not keep to the protocol: {0}")]
+    Protocol(String),
+}
+
+impl LinkError {
+    /// Whether the server is there and does not accept this machine's certificate.
+    pub(crate) fn is_rejection(&self) -> bool {
+        match self {
+            LinkError::Status(status) => matches!(
+                status.code(),
+                tonic::Code::Unauthenticated | tonic::Code::PermissionDenied
+            ),
+            // rustls tells a failed handshake as invalid data; a dead server is refused, reset or timed out.
+            LinkError::Connect(ConnectError::Io { source, .. }) => {
+                source.kind() == std::io::ErrorKind::InvalidData
+            }
+            LinkError::Connect(ConnectError::Http { .. })
+            | LinkError::Closed
+            | LinkError::Protocol(_) => false,
+        }
+    }
+}

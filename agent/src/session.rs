@@ -1,0 +1,582 @@
+//! Carries decisions out: connect, step, act, report; and back off and try the next server when that fails.
+
+mod backoff;
+mod enrol;
+mod link;
+mod renew;
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use muster_trust::sealing::SealingPrivateKey;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use crate::error::{Error, Outcome};
+use crate::executor::{Executor, Feed, Job, NEWS_WAITING, News};
+use crate::facts::Facts;
+use crate::identity::{Identity, Keyring};
+use crate::instruction::{Key, Payload, Verb};
+use crate::journal::JournalFile;
+use crate::kubeadm::Cause;
+use crate::phase::{Action, Input, Mode, Phase};
+use crate::preflight::Preflight;
+use crate::report::{Ended, Failure};
+use crate::settings::Settings;
+use crate::wire;
+
+use link::{Heard, Link, Reached};
+
+pub(crate) use link::first_instruction;
+
+/// How often lines are sent and clocks are looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Between two looks at an interrupted call whose state was unclear.
+const PROBE_AGAIN: Duration = Duration::from_secs(5);
+
+/// How often a machine that is no member yet is looked over again, so that a fault mended on it is noticed.
+const PREFLIGHT_AGAIN: Duration = Duration::from_secs(30);
+
+/// With `once`: how long a failed join may stand before the agent gives up. The server's longest pause between attempts is
+/// five minutes; when none came by then, it is waiting for an operator.
+const FAILED_PATIENCE: Duration = Duration::from_secs(6 * 60);
+
+/// How long tasks may take to end once they were told to.
+const TASKS_LIMIT: Duration = Duration::from_secs(15);
+
+/// Something that a task of the session found out.
+enum Event {
+    Preflight(Preflight),
+    Renewed(Result<Identity, String>),
+}
+
+/// Runs the agent until its node is Ready (with `once`), it is refused, or `shutdown` is cancelled. Several agents may run in
+/// one process, each with a state directory of its own.
+///
+/// # Errors
+/// [`Error`]; its [`Error::exit_code`] says which kind.
+pub async fn run(
+    settings: Settings,
+    executor: Executor,
+    shutdown: CancellationToken,
+) -> Result<Outcome, Error> {
+    let keyring = Keyring::open(&settings.state_dir)?;
+    let stored = keyring.identity()?;
+    let fingerprint = keyring
+        .key(stored.as_ref().map_or(1, |identity| identity.key))?
+        .fingerprint();
+    let name = stored.as_ref().map_or_else(
+        || fingerprint.to_string()[7..19].to_owned(),
+        |identity| identity.node_id.clone(),
+    );
+    let span = tracing::info_span!("agent", node = %name);
+    let facts = settings.facts();
+    let work = async {
+        tracing::info!(key = %fingerprint, hostname = %facts.hostname, "this machine's key; compare it before approving");
+        let settings = Arc::new(settings);
+        executor.end_orphans().await;
+        let identity = match stored {
+            Some(identity) => identity,
+            None => tokio::select! {
+                identity = enrol::until_issued(&settings, &keyring, &facts, 1) => identity?,
+                () = shutdown.cancelled() => return Ok(Outcome::Stopped),
+            },
+        };
+        Session::new(settings, executor, keyring, identity, facts)?
+            .run(shutdown)
+            .await
+    };
+    // Large, and moved only once.
+    Box::pin(work.instrument(span)).await
+}
+
+struct Session {
+    settings: Arc<Settings>,
+    executor: Executor,
+    keyring: Keyring,
+    sealing: SealingPrivateKey,
+    identity: Identity,
+    facts: Facts,
+    phase: Phase,
+    journal: JournalFile,
+    preflight: Preflight,
+    link: Option<Link>,
+    news: (mpsc::Sender<News>, mpsc::Receiver<News>),
+    events: (mpsc::Sender<Event>, mpsc::Receiver<Event>),
+    tasks: TaskTracker,
+    /// Of the running calls.
+    stops: BTreeMap<Key, CancellationToken>,
+    /// Opened and not yet taken by its call.
+    opened: Option<(Key, Payload)>,
+    lines: link::Lines,
+    clocks: Clocks,
+}
+
+/// Moments that the session waits for or counts from.
+struct Clocks {
+    unreachable_since: Option<Instant>,
+    last_error: String,
+    failed_since: Option<Instant>,
+    preflight_at: Instant,
+    renew: renew::Schedule,
+}
+
+impl Session {
+    fn new(
+        settings: Arc<Settings>,
+        executor: Executor,
+        keyring: Keyring,
+        identity: Identity,
+        facts: Facts,
+    ) -> Result<Self, Error> {
+        let journal = JournalFile::in_dir(&settings.state_dir);
+        let phase = Phase::new(journal.load()?);
+        let renew = renew::Schedule::of(&identity)?;
+        Ok(Self {
+            sealing: keyring.sealing()?,
+            settings,
+            executor,
+            keyring,
+            identity,
+            facts,
+            phase,
+            journal,
+            preflight: Preflight::default(),
+            link: None,
+            news: mpsc::channel(NEWS_WAITING),
+            events: mpsc::channel(8),
+            tasks: TaskTracker::new(),
+            stops: BTreeMap::new(),
+            opened: None,
+            lines: link::Lines::default(),
+            clocks: Clocks {
+                unreachable_since: Some(Instant::now()),
+                last_error: String::new(),
+                failed_since: None,
+                preflight_at: Instant::now() + PREFLIGHT_AGAIN,
+                renew,
+            },
+        })
+    }
+
+    async fn run(mut self, shutdown: CancellationToken) -> Result<Outcome, Error> {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut dialler = link::Dialler::default();
+        let mut dialling = Some(dialler.dial(&self));
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return self.stop().await,
+                Some(news) = self.news.1.recv() => self.on_news(news)?,
+                Some(event) = self.events.1.recv() => self.on_event(event)?,
+                heard = next_heard(&mut self.link) => match heard {
+                    Ok(heard) => {
+                        dialler.reached();
+                        self.on_heard(heard)?;
+                    }
+                    Err(error) => {
+                        self.lose_link(&error)?;
+                        dialler.failed(&error);
+                    }
+                },
+                reached = finished(&mut dialling) => {
+                    dialling = None;
+                    match reached? {
+                        Ok(reached) => self.on_reached(reached)?,
+                        Err(error) => {
+                            self.clocks.last_error = error.to_string();
+                            dialler.failed(&error);
+                        }
+                    }
+                }
+                _ = tick.tick() => self.on_tick()?,
+            }
+            if self.link.is_none() && dialling.is_none() {
+                dialling = Some(dialler.dial(&self));
+            }
+            if self.settings.once && self.phase.is_complete() {
+                let node_name = self
+                    .phase
+                    .instruction()
+                    .map(|instruction| instruction.node_name.clone())
+                    .unwrap_or_default();
+                self.end_tasks().await;
+                return Ok(Outcome::Ready { node_name });
+            }
+        }
+    }
+
+    fn on_reached(&mut self, reached: Reached) -> Result<(), Error> {
+        if let Some(identity) = reached.identity {
+            self.adopt(identity)?;
+        }
+        self.preflight = reached.preflight;
+        self.clocks.unreachable_since = None;
+        tracing::info!(server = %reached.link.server, "attached");
+        self.link = Some(reached.link);
+        self.step(Input::Attached)
+    }
+
+    fn lose_link(&mut self, error: &crate::error::LinkError) -> Result<(), Error> {
+        if let Some(link) = self.link.take() {
+            tracing::warn!(server = %link.server, %error, "lost the server; trying the next");
+            self.clocks.last_error = error.to_string();
+            self.clocks.unreachable_since = Some(Instant::now());
+        }
+        self.step(Input::Detached)
+    }
+
+    fn on_heard(&mut self, heard: Heard) -> Result<(), Error> {
+        match heard {
+            Heard::Welcome {
+                node_urls,
+                offset_ms,
+            } => {
+                if offset_ms.abs() > 30_000 {
+                    tracing::warn!(
+                        offset_ms,
+                        "this machine's clock is off; certificates and tokens depend on it"
+                    );
+                }
+                // The stream is open, so the certificate in use was accepted.
+                self.keyring.drop_older(self.identity.key);
+                self.learn_urls(node_urls)
+            }
+            Heard::Ack(sequence) => self.step(Input::Acknowledged(sequence)),
+            Heard::Instruction(message) => match wire::instruction(message) {
+                Ok(instruction) => {
+                    self.show(&instruction);
+                    self.step(Input::Instruction(instruction))
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the instruction cannot be followed");
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    fn learn_urls(&mut self, node_urls: Vec<String>) -> Result<(), Error> {
+        if !node_urls.is_empty() && node_urls != self.identity.node_urls {
+            self.identity.node_urls = node_urls;
+            self.keyring.keep(&self.identity)?;
+        }
+        Ok(())
+    }
+
+    /// Tells people on the console what has changed.
+    fn show(&mut self, next: &crate::instruction::Instruction) {
+        let last = self.phase.instruction();
+        if last.is_none_or(|last| (&last.phase, &last.message) != (&next.phase, &next.message)) {
+            tracing::info!(phase = %next.phase, cluster = %next.cluster, name = %next.node_name, attempt = next.attempt, "{}", next.message);
+        }
+        if last.is_none_or(|last| last.kubernetes_version != next.kubernetes_version) {
+            // A rehearsal takes on the cluster's version.
+            self.clocks.preflight_at = Instant::now();
+        }
+        if next.phase != "Failed" {
+            self.clocks.failed_since = None;
+        } else if self.clocks.failed_since.is_none() {
+            self.clocks.failed_since = Some(Instant::now());
+        }
+    }
+
+    fn on_news(&mut self, news: News) -> Result<(), Error> {
+        match news {
+            News::Line(key, line) => {
+                tracing::debug!(step = %key, "{line}");
+                self.lines.push(key, line);
+                Ok(())
+            }
+            News::Progress(key, progress, elapsed_ms) => {
+                self.step(Input::Progress(key, progress, elapsed_ms))
+            }
+            News::Probed(evidence) => self.step(Input::Probed(evidence)),
+            News::Ended(key, ended, elapsed_ms) => {
+                self.stops.remove(&key);
+                match &ended {
+                    Ended::Failed(failure) => {
+                        tracing::error!(step = %key, cause = %failure.cause, clean = failure.clean, elapsed_ms, "step failed: {}", failure.message);
+                    }
+                    _ => tracing::info!(step = %key, elapsed_ms, "step ended"),
+                }
+                self.step(Input::Ended(key, ended, elapsed_ms))
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: Event) -> Result<(), Error> {
+        match event {
+            Event::Preflight(report) => {
+                if report.differs_from(&self.preflight)
+                    && let Some(link) = &self.link
+                    && link.tell_preflight(&report)
+                {
+                    self.preflight = report;
+                }
+                Ok(())
+            }
+            Event::Renewed(Ok(identity)) => {
+                tracing::info!(generation = identity.generation, "certificate renewed");
+                self.adopt(identity)?;
+                // The new certificate counts from its first use.
+                self.link = None;
+                self.step(Input::Detached)
+            }
+            Event::Renewed(Err(error)) => {
+                tracing::warn!(error, "the certificate could not be renewed; trying again");
+                self.clocks.renew.failed();
+                Ok(())
+            }
+        }
+    }
+
+    fn adopt(&mut self, identity: Identity) -> Result<(), Error> {
+        self.keyring.keep(&identity)?;
+        self.clocks.renew = renew::Schedule::of(&identity)?;
+        self.identity = identity;
+        Ok(())
+    }
+
+    fn on_tick(&mut self) -> Result<(), Error> {
+        if let Some(link) = &self.link {
+            self.lines.send(link);
+        }
+        let now = Instant::now();
+        if now >= self.clocks.preflight_at && self.phase.is_idle() && !self.phase.journal().joined {
+            self.clocks.preflight_at = now + PREFLIGHT_AGAIN;
+            self.look_over();
+        }
+        if self.clocks.renew.is_due()
+            && let Some(link) = &self.link
+        {
+            self.clocks.renew.begun();
+            renew::begin(
+                link,
+                &self.keyring,
+                &self.identity,
+                self.events.0.clone(),
+                &self.tasks,
+            );
+        }
+        let waited =
+            |since: Option<Instant>| since.map(|since| now.saturating_duration_since(since));
+        if let (Some(limit), Some(after)) = (
+            self.settings.give_up_after,
+            waited(self.clocks.unreachable_since),
+        ) && after >= limit
+        {
+            return Err(Error::Unreachable {
+                after,
+                last: self.clocks.last_error.clone(),
+            });
+        }
+        let failed = waited(self.clocks.failed_since).is_some_and(|after| after >= FAILED_PATIENCE);
+        if self.settings.once && failed && self.phase.is_idle() && self.phase.is_told() {
+            let message = self
+                .phase
+                .instruction()
+                .map(|instruction| instruction.message.clone())
+                .unwrap_or_default();
+            return Err(Error::Failed { message });
+        }
+        Ok(())
+    }
+
+    fn look_over(&self) {
+        let (executor, events) = (self.executor.clone(), self.events.0.clone());
+        let joined = self.phase.journal().joined;
+        let version = self
+            .phase
+            .instruction()
+            .map(|instruction| instruction.kubernetes_version.clone());
+        let look = async move {
+            let report = executor.preflight(joined, version.as_deref()).await;
+            drop(events.send(Event::Preflight(report)).await);
+        };
+        self.tasks.spawn(look.in_current_span());
+    }
+
+    /// One step of the phase, and all that follows from it.
+    fn step(&mut self, input: Input) -> Result<(), Error> {
+        let mut next = Some(input);
+        while let Some(input) = next.take() {
+            let (phase, actions) = std::mem::take(&mut self.phase).on(input);
+            self.phase = phase;
+            for action in actions {
+                match action {
+                    Action::Save => self.journal.save(self.phase.journal())?,
+                    Action::Probe { key, verb, again } => self.probe(key, verb, again),
+                    // Always the last action of its step.
+                    Action::Open(key) => next = Some(self.open(&key)),
+                    Action::Run { key, verb, mode } => self.call(key, verb, mode),
+                    Action::Send(report) => self.tell(report),
+                    Action::Cancel(key) => {
+                        if let Some(stop) = self.stops.remove(&key) {
+                            stop.cancel();
+                        }
+                    }
+                    Action::Sweep(paths) => self.executor.sweep(&paths),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, report: crate::report::Report) {
+        if self.link.as_ref().is_some_and(|link| !link.tell(report)) {
+            // The server reads nothing any more. The next stream gets everything again.
+            tracing::warn!("the server does not read; trying the next");
+            self.link.as_mut().into_iter().for_each(Link::give_up);
+        }
+    }
+
+    fn node_name(&self) -> String {
+        self.phase
+            .instruction()
+            .map(|instruction| instruction.node_name.clone())
+            .unwrap_or_default()
+    }
+
+    fn probe(&self, key: Key, verb: Verb, again: bool) {
+        tracing::info!(step = %key, "finding out what became of a call that was interrupted");
+        let (executor, news, node_name) =
+            (self.executor.clone(), self.news.0.clone(), self.node_name());
+        let state_dir = self.settings.state_dir.clone();
+        let look = async move {
+            if again {
+                sleep(PROBE_AGAIN).await;
+            }
+            let evidence = executor.evidence(&key, verb, &node_name, &state_dir).await;
+            drop(news.send(News::Probed(evidence)).await);
+        };
+        self.tasks.spawn(look.in_current_span());
+    }
+
+    fn open(&mut self, key: &Key) -> Input {
+        let sealed = self
+            .phase
+            .instruction()
+            .and_then(|instruction| instruction.step(key))
+            .and_then(|step| step.payload.clone());
+        let opened = match &sealed {
+            None => Ok(Payload::default()),
+            Some(sealed) => wire::payload(
+                sealed,
+                &self.sealing,
+                &self.identity.fleet,
+                &self.identity.node_id,
+                key,
+            ),
+        };
+        match opened {
+            Ok(payload) => {
+                let input = Input::Opened {
+                    config_path: payload.config_path.clone(),
+                    transient: payload.transient_paths(),
+                };
+                self.opened = Some((key.clone(), payload));
+                input
+            }
+            Err(error) => {
+                let failure = Failure::untouched(Cause::PayloadUnreadable, error.to_string());
+                Input::Ended(key.clone(), Ended::Failed(failure), 0)
+            }
+        }
+    }
+
+    fn call(&mut self, key: Key, verb: Verb, mode: Mode) {
+        let payload = self
+            .opened
+            .take_if(|(opened, _)| *opened == key)
+            .map(|(_, payload)| payload)
+            .unwrap_or_default();
+        let limit = self
+            .phase
+            .instruction()
+            .and_then(|instruction| instruction.step(&key))
+            .and_then(|step| step.limit);
+        let stop = CancellationToken::new();
+        self.stops.insert(key.clone(), stop.clone());
+        tracing::info!(step = %key, ?verb, ?mode, "step begins");
+        let job = Job {
+            key: key.clone(),
+            verb,
+            mode,
+            node_name: self.node_name(),
+            payload,
+            config_path: self.phase.journal().config_path.clone(),
+            limit,
+            state_dir: self.settings.state_dir.clone(),
+            stop,
+        };
+        let (executor, feed) = (self.executor.clone(), Feed::new(key, self.news.0.clone()));
+        let work = async move {
+            let ended = executor.execute(job, &feed).await;
+            feed.ended(ended).await;
+        };
+        self.tasks.spawn(work.in_current_span());
+    }
+
+    /// Lets a running call end within the grace, then ends it; its journal entry tells the next life to find out.
+    async fn stop(mut self) -> Result<Outcome, Error> {
+        tracing::info!(
+            "stopping; a running call may take {} s more",
+            self.settings.grace.as_secs()
+        );
+        let deadline = Instant::now() + self.settings.grace;
+        while !self.phase.is_idle() {
+            match tokio::time::timeout_at(deadline, self.news.1.recv()).await {
+                Ok(Some(News::Ended(key, ended, elapsed_ms))) => {
+                    // Nothing new begins: what ended is written down, and reported by the next life.
+                    self.link = None;
+                    self.step(Input::Detached)?;
+                    let (phase, _) =
+                        std::mem::take(&mut self.phase).on(Input::Ended(key, ended, elapsed_ms));
+                    self.phase = phase;
+                    self.journal.save(self.phase.journal())?;
+                    break;
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
+            }
+        }
+        self.end_tasks().await;
+        Ok(Outcome::Stopped)
+    }
+
+    async fn end_tasks(&mut self) {
+        for stop in self.stops.values() {
+            stop.cancel();
+        }
+        self.tasks.close();
+        // Tasks that wait to tell their end must not wait for ever.
+        self.news.1.close();
+        self.events.1.close();
+        if timeout(TASKS_LIMIT, self.tasks.wait()).await.is_err() {
+            tracing::warn!("a task did not end in time");
+        }
+    }
+}
+
+async fn next_heard(link: &mut Option<Link>) -> Result<Heard, crate::error::LinkError> {
+    match link {
+        Some(link) => link.next().await,
+        None => pending().await,
+    }
+}
+
+async fn finished(
+    dialling: &mut Option<link::Dialling>,
+) -> Result<Result<Reached, crate::error::LinkError>, Error> {
+    match dialling {
+        Some(dialling) => dialling.await,
+        None => pending().await,
+    }
+}
