@@ -323,6 +323,7 @@ impl Server {
 }
 
 /// The one place that reads this process' environment for the server.
+#[expect(clippy::disallowed_methods, reason = "see above")]
 fn process_variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

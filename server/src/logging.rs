@@ -67,6 +67,7 @@ impl FormatTime for Milliseconds {
 }
 
 /// The time of a log line. It decides nothing, so it is read where it is written.
+#[expect(clippy::disallowed_methods, reason = "a named clock: it only ends up in a line of text")]
 fn now() -> impl fmt::Display {
     struct Line(jiff::Timestamp);
     impl fmt::Display for Line {

@@ -15,6 +15,7 @@ pub(super) struct Environment {
 
 impl Environment {
     /// That of this process.
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment for the command line")]
     pub(super) fn of_process() -> Self {
         let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         Self {
