@@ -44,7 +44,10 @@ pub(super) struct Console {
 
 impl Console {
     /// That of this process.
-    #[expect(clippy::disallowed_methods, reason = "a named clock: ages and deadlines are shown to people, nothing is decided by it")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a named clock: ages and deadlines are shown to people, nothing is decided by it"
+    )]
     pub(super) fn of_process(globals: &Globals, environment: &Environment) -> Self {
         Self {
             out: Box::new(std::io::stdout()),
