@@ -148,10 +148,12 @@ impl State {
         self.replies_by_age = self.replies.iter().map(|(key, stored)| (stored.at_ms, key.clone())).collect();
     }
 
-    /// Carries out a verb outside of a command; for tests and for verbs made of others.
+    /// Carries out a verb outside of a command; for tests. Whom it would wake is forgotten.
     pub fn apply_verb<V: VerbOf>(&mut self, now_ms: u64, verb: V) -> Result<V::Reply, Refusal> {
         self.now_ms = self.now_ms.max(now_ms);
-        verb.apply(self, Context { now_ms: self.now_ms })
+        let reply = verb.apply(self, Context { now_ms: self.now_ms });
+        self.changes.clear();
+        reply
     }
 
     /// The cluster, or the refusal that names it.

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::grant_permit::drop_etcd_lists;
-use crate::{ClusterId, NodeId, Refusal, State, limits, record::PermitKind, state::Context};
+use crate::{ClusterId, NodeId, Refusal, State, limits, record::{PermitKind, StepState, Verb}, state::Context};
 
 /// Takes a permit from its holder by an operator's word: for a machine that is gone and of which no evidence will
 /// come. Names the holder that the operator saw. What it does on its machine is not stopped.
@@ -33,11 +33,23 @@ impl FreePermit {
             permit.evidence_wanted = false;
         }
         drop_etcd_lists(state, &self.holder);
+        if self.kind == PermitKind::Init {
+            withdraw_init(state, &self.holder);
+        }
         let reason = if self.reason.is_empty() { "no reason given" } else { &self.reason };
         let text = format!("permit {} was taken from {} by an operator: {}", self.kind, self.holder, limits::clip(reason));
         state.event(true, "PermitFreed", text, Some(self.cluster.clone()), Some(self.holder.clone()));
         state.touch(&self.holder);
         state.refresh_cluster(&self.cluster);
         Ok(())
+    }
+}
+
+/// An init that has not begun is taken back: its cluster will have been initialised by another, and a node that waits
+/// for a permit that never comes would be stuck. One that runs ends by its report.
+fn withdraw_init(state: &mut State, holder: &NodeId) {
+    let Some(node) = state.nodes.get_mut(holder) else { return };
+    if node.current_step().is_some_and(|step| step.verb == Verb::Init && step.state == StepState::Waiting) {
+        node.steps.clear();
     }
 }

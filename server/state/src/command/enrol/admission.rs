@@ -19,7 +19,7 @@ impl Enrol {
         let Some(record) = state.enrolment_tokens.get(token).filter(|record| record.sha256 == *sha256) else {
             return Err(Refusal::TokenUnknown);
         };
-        if record.used_by.contains(id) {
+        if known.is_some_and(|node| record.used_by.contains(&node.id)) {
             // Its own token once more: a lost answer, not a second use.
             return Ok(Decision { standing: self.without_token(state, known, id), redeems: None });
         }

@@ -1,0 +1,9 @@
+//! The rules of the replicated state, from outside: what is refused, what always holds, what is stored.
+
+mod enrolment;
+mod golden;
+mod joining;
+mod properties;
+mod requests;
+mod standing;
+mod world;
