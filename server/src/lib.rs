@@ -1,12 +1,21 @@
 //! Muster's server and the operator's command line.
 
+pub mod api;
+pub mod app;
 pub mod cli;
+pub mod clock;
+pub mod conductor;
 pub mod config;
 pub mod consensus;
+pub mod demo;
+pub mod foreground;
 pub mod kubeadm;
+pub mod ledger;
 pub mod logging;
+pub mod operations;
 pub mod pki;
 pub mod seal;
+pub mod sessions;
 pub mod storage;
 mod suggestion;
 pub mod web;

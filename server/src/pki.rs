@@ -15,6 +15,7 @@ mod issue;
 mod pem;
 mod request;
 
+pub use certificate::{certificates_to_pem, key_to_pem, not_after_ms};
 pub use cluster::{Authority as ClusterAuthority, ClusterPki, KeyAlgorithm, PkiFile, UnknownKeyAlgorithm, file};
 pub use error::PkiError;
 pub use fleet::{Authority, FleetParts, FleetPki, NewFleet};

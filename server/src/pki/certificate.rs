@@ -40,6 +40,24 @@ fn serial() -> Result<SerialNumber, PkiError> {
     Ok(SerialNumber::from_slice(&bytes))
 }
 
+/// Last moment of a certificate, milliseconds since 1970.
+///
+/// # Errors
+/// If it can't be read.
+pub fn not_after_ms(der: &CertificateDer<'_>) -> Result<u64, NotACertificate> {
+    Ok(dates_ms(&parse(der)?).1)
+}
+
+/// A PKCS#8 key as PEM.
+pub fn key_to_pem(key: &crate::seal::SecretBytes) -> zeroize::Zeroizing<String> {
+    super::pem::encode("PRIVATE KEY", key.expose())
+}
+
+/// Certificates as one PEM file, in their order.
+pub fn certificates_to_pem(chain: &[CertificateDer<'_>]) -> String {
+    chain.iter().map(|der| super::pem::encode("CERTIFICATE", der).to_string()).collect()
+}
+
 /// Reads one certificate with nothing after it.
 pub(super) fn parse<'a>(der: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, NotACertificate> {
     match X509Certificate::from_der(der.as_ref()) {

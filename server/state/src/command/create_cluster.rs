@@ -34,12 +34,9 @@ pub struct CreateCluster {
 
 impl CreateCluster {
     pub(super) fn apply(self, state: &mut State, context: Context) -> Result<ClusterId, Refusal> {
-        check_spec(&self.spec)?;
-        if state.cluster_named(&self.spec.name).is_some() || state.clusters.contains_key(&self.id) {
-            return Err(Refusal::Exists { kind: "cluster".into(), name: self.spec.name });
-        }
-        if state.clusters.len() >= limits::CLUSTERS_MAX {
-            return Err(Refusal::Full { what: "clusters".into(), limit: limits::CLUSTERS_MAX as u64 });
+        Self::check(&self.spec, state)?;
+        if state.clusters.contains_key(&self.id) {
+            return Err(Refusal::Exists { kind: "cluster".into(), name: self.id.to_string() });
         }
         if let Some((token, _)) = &self.first_token
             && state.bootstrap_tokens.contains_key(token)
@@ -82,6 +79,18 @@ impl CreateCluster {
         state.event(false, "ClusterCreated", message, Some(id.clone()), None);
         state.changes.push(Change::Cluster(id.clone()));
         Ok(id)
+    }
+
+    /// Whether a cluster of that spec would be refused now, before anything is made for it; changes nothing.
+    pub fn check(spec: &ClusterSpec, state: &State) -> Result<(), Refusal> {
+        check_spec(spec)?;
+        if state.cluster_named(&spec.name).is_some() {
+            return Err(Refusal::Exists { kind: "cluster".into(), name: spec.name.clone() });
+        }
+        if state.clusters.len() >= limits::CLUSTERS_MAX {
+            return Err(Refusal::Full { what: "clusters".into(), limit: limits::CLUSTERS_MAX as u64 });
+        }
+        Ok(())
     }
 }
 

@@ -23,13 +23,30 @@ pub struct UpdateCluster {
 
 impl UpdateCluster {
     pub(super) fn apply(self, state: &mut State, _: Context) -> Result<u64, Refusal> {
-        check_spec(&self.spec)?;
+        self.check(state)?;
         let cluster = state.cluster(&self.id)?;
         if cluster.spec == self.spec {
             return Ok(cluster.revision);
         }
         let name = cluster.spec.name.clone();
+        let Some(cluster) = state.clusters.get_mut(&self.id) else { return Err(Refusal::not_found("cluster", &self.id)) };
+        cluster.spec = self.spec;
+        cluster.revision += 1;
+        let revision = cluster.revision;
+        state.event(false, "ClusterConfigured", format!("cluster {name} is at revision {revision}"), Some(self.id.clone()), None);
+        state.touch_cluster(&self.id);
+        Ok(revision)
+    }
+
+    /// Whether it would be refused now; changes nothing.
+    pub fn check(&self, state: &State) -> Result<(), Refusal> {
+        check_spec(&self.spec)?;
+        let cluster = state.cluster(&self.id)?;
+        if cluster.spec == self.spec {
+            return Ok(());
+        }
         if cluster.revision != self.revision {
+            let name = cluster.spec.name.clone();
             return Err(Refusal::Changed { kind: "cluster".into(), name, now: cluster.revision });
         }
         check_frozen(&cluster.spec, &self.spec, cluster.initialised)?;
@@ -47,13 +64,7 @@ impl UpdateCluster {
                 Some(_) => {}
             }
         }
-        let Some(cluster) = state.clusters.get_mut(&self.id) else { return Err(Refusal::not_found("cluster", &self.id)) };
-        cluster.spec = self.spec;
-        cluster.revision += 1;
-        let revision = cluster.revision;
-        state.event(false, "ClusterConfigured", format!("cluster {name} is at revision {revision}"), Some(self.id.clone()), None);
-        state.touch_cluster(&self.id);
-        Ok(revision)
+        Ok(())
     }
 }
 

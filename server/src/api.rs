@@ -1,0 +1,10 @@
+//! tonic services: parse, call, render. Nothing is decided here.
+
+pub mod access;
+pub mod admin;
+pub mod caller;
+pub mod enrolment;
+pub mod join;
+pub mod listener;
+pub mod status;
+pub mod wire;

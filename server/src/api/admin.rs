@@ -1,0 +1,134 @@
+//! Journey C: what operators do and see. Every call is parsed, handed on and rendered; one file per group of calls.
+
+mod approval;
+mod call;
+mod clusters;
+mod events;
+mod logs;
+mod nodes;
+mod overview;
+mod permits;
+mod resolve;
+mod stream;
+mod tokens;
+mod watch_events;
+mod watch_nodes;
+
+use muster_proto::admin::v1::{
+    ApplyClusterRequest, ApplyClusterResponse, ApproveNodeRequest, Cluster, ClusterList, CreateClusterRequest,
+    CreateJoinCommandRequest, CreateTokenRequest, Event, EventList, FollowLogsRequest, GetStatusRequest,
+    ImportClusterRequest, JoinCommand, ListClustersRequest, ListEventsRequest, ListNodesRequest, ListPermitsRequest,
+    ListTokensRequest, LogLine, Node, NodeList, NodeRequest, PermitList, RenewTokenRequest, RevokeTokenRequest,
+    Status as Overview, Token, TokenList, admin_service_server::AdminService,
+};
+use tonic::{Request, Response, Status};
+
+use crate::operations::Unsealed;
+use nodes::Decision;
+use stream::Streamed;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// The operators' service.
+pub struct Admin {
+    /// What the server holds.
+    pub server: Unsealed,
+}
+
+#[tonic::async_trait]
+impl AdminService for Admin {
+    type WatchNodesStream = Streamed<Node>;
+    type WatchEventsStream = Streamed<Event>;
+    type FollowLogsStream = Streamed<LogLine>;
+
+    async fn get_status(&self, request: Request<GetStatusRequest>) -> Answer<Overview> {
+        overview::get(&self.server, &request)
+    }
+
+    async fn create_cluster(&self, request: Request<CreateClusterRequest>) -> Answer<Cluster> {
+        clusters::create(&self.server, request).await
+    }
+
+    async fn import_cluster(&self, request: Request<ImportClusterRequest>) -> Answer<Cluster> {
+        clusters::import(&self.server, request).await
+    }
+
+    async fn apply_cluster(&self, request: Request<ApplyClusterRequest>) -> Answer<ApplyClusterResponse> {
+        clusters::apply(&self.server, request).await
+    }
+
+    async fn list_clusters(&self, request: Request<ListClustersRequest>) -> Answer<ClusterList> {
+        clusters::list(&self.server, request)
+    }
+
+    async fn list_nodes(&self, request: Request<ListNodesRequest>) -> Answer<NodeList> {
+        nodes::list(&self.server, request)
+    }
+
+    async fn watch_nodes(&self, request: Request<ListNodesRequest>) -> Answer<Self::WatchNodesStream> {
+        watch_nodes::start(&self.server, request)
+    }
+
+    async fn approve_node(&self, request: Request<ApproveNodeRequest>) -> Answer<Node> {
+        approval::approve(&self.server, request).await
+    }
+
+    async fn deny_node(&self, request: Request<NodeRequest>) -> Answer<Node> {
+        nodes::decide(&self.server, request, Decision::Deny).await
+    }
+
+    async fn retry_node(&self, request: Request<NodeRequest>) -> Answer<Node> {
+        nodes::decide(&self.server, request, Decision::Retry).await
+    }
+
+    async fn remove_node(&self, request: Request<NodeRequest>) -> Answer<Node> {
+        nodes::decide(&self.server, request, Decision::Remove).await
+    }
+
+    async fn lock_node(&self, request: Request<NodeRequest>) -> Answer<Node> {
+        nodes::decide(&self.server, request, Decision::Lock).await
+    }
+
+    async fn unlock_node(&self, request: Request<NodeRequest>) -> Answer<Node> {
+        nodes::decide(&self.server, request, Decision::Unlock).await
+    }
+
+    async fn create_token(&self, request: Request<CreateTokenRequest>) -> Answer<Token> {
+        tokens::create(&self.server, request).await
+    }
+
+    async fn list_tokens(&self, request: Request<ListTokensRequest>) -> Answer<TokenList> {
+        tokens::list(&self.server, request)
+    }
+
+    async fn revoke_token(&self, request: Request<RevokeTokenRequest>) -> Answer<Token> {
+        tokens::revoke(&self.server, request).await
+    }
+
+    async fn renew_token(&self, request: Request<RenewTokenRequest>) -> Answer<Token> {
+        tokens::renew(&self.server, request).await
+    }
+
+    async fn create_join_command(&self, request: Request<CreateJoinCommandRequest>) -> Answer<JoinCommand> {
+        tokens::join_command(&self.server, request).await
+    }
+
+    async fn list_permits(&self, request: Request<ListPermitsRequest>) -> Answer<PermitList> {
+        permits::list(&self.server, request)
+    }
+
+    async fn list_events(&self, request: Request<ListEventsRequest>) -> Answer<EventList> {
+        events::list(&self.server, request)
+    }
+
+    async fn watch_events(&self, request: Request<ListEventsRequest>) -> Answer<Self::WatchEventsStream> {
+        watch_events::start(&self.server, request)
+    }
+
+    async fn follow_logs(&self, request: Request<FollowLogsRequest>) -> Answer<Self::FollowLogsStream> {
+        logs::follow(&self.server, request)
+    }
+}
+
+#[cfg(test)]
+mod tests;

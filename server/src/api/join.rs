@@ -1,0 +1,58 @@
+//! Journey B: an instruction reaches its node, and reports come back.
+
+mod stream;
+
+use std::pin::Pin;
+
+use muster_proto::join::v1::{
+    AgentMessage, RenewRequest, RenewResponse, ServerMessage, agent_message::Message as FromAgent,
+    join_service_server::JoinService,
+};
+use muster_state::command::ConfirmIdentity;
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{caller, status};
+use crate::operations::{Unsealed, issue_certificate::IssueError, renew_identity};
+
+/// Messages to one agent that wait for its connection. Instructions are built from the latest state when there is
+/// room, so a slow reader gets the latest and never a growing queue.
+const TO_AGENT: usize = 8;
+
+/// The join service.
+pub struct Join {
+    /// What the server holds.
+    pub server: Unsealed,
+}
+
+#[tonic::async_trait]
+impl JoinService for Join {
+    type AttachStream = Pin<Box<dyn Stream<Item = Result<ServerMessage, Status>> + Send>>;
+
+    async fn attach(&self, request: Request<Streaming<AgentMessage>>) -> Result<Response<Self::AttachStream>, Status> {
+        let node = caller::node(&request)?;
+        let mut from_agent = request.into_inner();
+        let confirm = ConfirmIdentity { node: node.id.clone(), key: node.key };
+        self.server.ledger.propose(confirm).await.map_err(status::of_propose)?;
+        let Some(AgentMessage { message: Some(FromAgent::Hello(hello)) }) = from_agent.message().await? else {
+            return Err(Status::invalid_argument("the first message must be Hello"));
+        };
+        stream::record_hello(&self.server, &node, hello).await?;
+        let (to_agent, stream) = mpsc::channel(TO_AGENT);
+        tokio::spawn(stream::run(self.server.clone(), node, from_agent, to_agent));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
+        let node = caller::node(&request)?;
+        let RenewRequest { csr_der, generation } = request.into_inner();
+        let renewed = renew_identity::run(&self.server, &node.id, node.key, generation, csr_der).await;
+        let (generation, certificate) = renewed.map_err(|err| match err {
+            IssueError::Propose(err) => status::of_propose(err),
+            IssueError::Request(message) => Status::invalid_argument(message),
+        })?;
+        let certificate_chain = certificate.chain.into_iter().map(|der| der.0).collect();
+        Ok(Response::new(RenewResponse { certificate_chain, generation }))
+    }
+}

@@ -1,0 +1,202 @@
+//! One node's stream: the latest instruction down, reports up.
+
+use muster_proto::join::v1::{
+    AgentMessage, Hello, Instruction as WireInstruction, LogLines, Report, ReportAck, SealContext, ServerMessage,
+    Welcome, agent_message::Message as FromAgent, server_message::Message as ToAgent,
+};
+use muster_state::{
+    NodeId,
+    command::{CompleteErrand, RecordHello, Release},
+    record::Errand,
+};
+use muster_trust::sealing::{SealingPublicKey, seal_to};
+use prost::Message as _;
+use tokio::sync::mpsc;
+use tonic::{Status, Streaming};
+
+use crate::{
+    api::{caller::NodeCaller, status, wire},
+    clock::now_ms,
+    ledger::ProposeError,
+    operations::{Unsealed, instruction, payload},
+};
+
+type Out = mpsc::Sender<Result<ServerMessage, Status>>;
+
+/// Records what the agent said of its machine.
+pub(super) async fn record_hello(server: &Unsealed, node: &NodeCaller, hello: Hello) -> Result<(), Status> {
+    let verb = RecordHello {
+        node: node.id.clone(),
+        boot_id: hello.boot_id,
+        agent_version: hello.agent_version,
+        facts: wire::facts::parse(hello.facts.unwrap_or_default()).map_err(Status::invalid_argument)?,
+        preflight: wire::preflight::parse(hello.preflight.unwrap_or_default(), now_ms()),
+        rehearsed: hello.rehearsed,
+    };
+    server.ledger.propose(verb).await.map_err(status::of_propose)
+}
+
+/// Serves the stream until either side ends it, a newer stream of the node takes over, or its identity is gone.
+pub(super) async fn run(server: Unsealed, node: NodeCaller, mut from_agent: Streaming<AgentMessage>, out: Out) {
+    let session = server.sessions.attach(&node.id);
+    let mut watch = server.ledger.watch();
+    let mut sent: Option<instruction::Instruction> = None;
+    let welcome = Welcome { server_unix_ms: now_ms(), node_urls: server.urls.nodes.clone() };
+    if send(&out, ToAgent::Welcome(welcome)).await.is_err() {
+        return;
+    }
+    loop {
+        if let Err(status) = instruct(&server, &node, &out, &mut sent).await {
+            let _ = out.send(Err(status)).await;
+            return;
+        }
+        tokio::select! {
+            () = out.closed() => return,
+            () = session.replaced.cancelled() => {
+                let _ = out.send(Err(Status::aborted("another stream of this node has taken over"))).await;
+                return;
+            }
+            changed = watch.node(&node.id) => if changed.is_err() { return },
+            message = from_agent.message() => match message {
+                Ok(Some(AgentMessage { message: Some(message) })) => {
+                    if let Err(status) = take(&server, &node, message, &out).await {
+                        let _ = out.send(Err(status)).await;
+                        return;
+                    }
+                }
+                Ok(Some(AgentMessage { message: None })) => {}
+                Ok(None) | Err(_) => return,
+            },
+        }
+    }
+}
+
+async fn send(out: &Out, message: ToAgent) -> Result<(), Status> {
+    let message = ServerMessage { message: Some(message) };
+    out.send(Ok(message)).await.map_err(|_| Status::cancelled("the agent is gone"))
+}
+
+/// Sends the current instruction if it differs from the one sent last.
+async fn instruct(
+    server: &Unsealed,
+    node: &NodeCaller,
+    out: &Out,
+    sent: &mut Option<instruction::Instruction>,
+) -> Result<(), Status> {
+    let found = server.ledger.read(|state| {
+        let record = state.nodes.get(&node.id)?;
+        // A renewal moves the identity on; the old key is then no longer this node's.
+        let current = record.owns_key(&node.key) && record.placement().is_some();
+        Some((instruction::of(state, &node.id)?, record.revision, record.identity.sealing_key.clone(), current))
+    });
+    let Some((now, revision, sealing_key, true)) = found else {
+        return Err(Status::permission_denied("this identity is no longer accepted; see `muster get nodes`"));
+    };
+    if sent.as_ref() == Some(&now) {
+        return Ok(());
+    }
+    let mut message: WireInstruction = wire::instruction::render(&now, revision);
+    for (step, wire_step) in now.steps.iter().zip(&mut message.steps) {
+        if step.needs_payload() && !now.hold {
+            match released(server, node, now.attempt, &step.id, &sealing_key.0).await {
+                Ok(sealed) => wire_step.payload = Some(sealed),
+                Err(ReleaseError::Moved) => {
+                    // The state went on between reading and releasing: the change that did it wakes this stream again.
+                    return Ok(());
+                }
+                Err(ReleaseError::Failed(status)) => return Err(status),
+            }
+        }
+    }
+    send(out, ToAgent::Instruction(message)).await?;
+    *sent = Some(now);
+    Ok(())
+}
+
+enum ReleaseError {
+    Moved,
+    Failed(Status),
+}
+
+/// Trust rule 6: the release commits first; only then is anything unsealed, and sealed again to this node's key.
+async fn released(
+    server: &Unsealed,
+    node: &NodeCaller,
+    attempt: u32,
+    step: &str,
+    sealing_key: &[u8],
+) -> Result<muster_proto::join::v1::Sealed, ReleaseError> {
+    let release =
+        Release { node: node.id.clone(), attempt, step: step.to_owned(), key: node.key, caller: server.spiffe.clone() };
+    match server.ledger.propose(release).await {
+        Ok(()) => {}
+        Err(ProposeError::Refused(refusal)) => {
+            tracing::info!(node = %node.id, step, why = %refusal, "nothing was released");
+            return Err(ReleaseError::Moved);
+        }
+        Err(other) => return Err(ReleaseError::Failed(status::of_propose(other))),
+    }
+    let failed = |err: anyhow::Error| {
+        tracing::error!(node = %node.id, step, err = %format!("{err:#}"), "a payload could not be made");
+        ReleaseError::Failed(Status::internal("the payload of a step could not be made; the server's log says why"))
+    };
+    let payload = payload::render(server, &node.id, step).map_err(failed)?;
+    let context =
+        SealContext { fleet: server.fleet.to_string(), node_id: node.id.to_string(), attempt, step: step.to_owned() };
+    let key = SealingPublicKey::from_bytes(sealing_key).map_err(|err| failed(err.into()))?;
+    let plain = wire::payload::encode(payload);
+    let sealed = seal_to(&key, &context.encode_to_vec(), &plain).map_err(|err| failed(err.into()))?;
+    Ok(wire::payload::sealed(sealed))
+}
+
+async fn take(server: &Unsealed, node: &NodeCaller, message: FromAgent, out: &Out) -> Result<(), Status> {
+    match message {
+        FromAgent::Hello(hello) => record_hello(server, node, hello).await,
+        FromAgent::Preflight(preflight) => fresh_preflight(server, &node.id, preflight).await,
+        FromAgent::Log(LogLines { step, lines, .. }) => {
+            server.sessions.log(&node.id, &step, wire::log::clip(lines), now_ms());
+            Ok(())
+        }
+        FromAgent::Report(report) => {
+            let sequence = report.sequence;
+            record_report(server, node, report).await?;
+            send(out, ToAgent::Ack(ReportAck { sequence })).await
+        }
+    }
+}
+
+async fn fresh_preflight(
+    server: &Unsealed,
+    id: &NodeId,
+    preflight: muster_proto::join::v1::Preflight,
+) -> Result<(), Status> {
+    let known = server.ledger.read(|state| {
+        let node = state.nodes.get(id)?;
+        Some((node.boot_id.clone(), node.agent_version.clone(), node.facts.clone(), node.rehearsed))
+    });
+    let Some((boot_id, agent_version, facts, rehearsed)) = known else { return Ok(()) };
+    let preflight = wire::preflight::parse(preflight, now_ms());
+    let verb = RecordHello { node: id.clone(), boot_id, agent_version, facts, preflight, rehearsed };
+    server.ledger.propose(verb).await.map_err(status::of_propose)
+}
+
+/// Commits a report. A refusal is final, so it is acknowledged too: sending it again would not change it.
+async fn record_report(server: &Unsealed, node: &NodeCaller, report: Report) -> Result<(), Status> {
+    let step = report.step.clone();
+    let result = if let Some(number) = Errand::number_of(&report.step) {
+        match wire::report::errand_outcome(report) {
+            Some(outcome) => server.ledger.propose(CompleteErrand { number, node: node.id.clone(), outcome }).await,
+            None => Ok(()),
+        }
+    } else {
+        let verb = wire::report::parse(node.id.clone(), report).map_err(Status::invalid_argument)?;
+        server.ledger.propose(verb).await
+    };
+    match result {
+        Err(ProposeError::Refused(refusal)) => {
+            tracing::warn!(node = %node.id, step, why = %refusal, "a report was refused");
+            Ok(())
+        }
+        other => other.map_err(status::of_propose),
+    }
+}

@@ -1,0 +1,71 @@
+//! One mapping from what went wrong to what a client is told.
+
+use muster_state::Refusal;
+use tonic::{Code, Status, metadata::MetadataValue};
+
+use crate::{ledger::ProposeError, operations::OperationError};
+
+/// Metadata key of the closed word that says why.
+pub const REASON: &str = "muster-reason";
+
+/// The status for an operation that was not done.
+pub fn of_operation(error: OperationError) -> Status {
+    match error {
+        OperationError::Propose(error) => of_propose(error),
+        OperationError::Invalid { field, problem } => {
+            with_reason(Code::InvalidArgument, format!("{field}: {problem}"), "Invalid")
+        }
+        OperationError::NotFound(message) => with_reason(Code::NotFound, message, "NotFound"),
+        OperationError::NotNow(message) => with_reason(Code::FailedPrecondition, message, "NotNow"),
+        OperationError::Timeout(message) => with_reason(Code::DeadlineExceeded, message, "Timeout"),
+        OperationError::Internal(error) => {
+            // The chain may name paths and library details: for our log, not for the caller.
+            tracing::error!(err = %format!("{error:#}"), "an operation failed");
+            with_reason(Code::Internal, "the server could not do this; its log says why".into(), "Internal")
+        }
+    }
+}
+
+/// The status for a command that was not carried out.
+pub fn of_propose(error: ProposeError) -> Status {
+    match error {
+        ProposeError::Refused(refusal) => of_refusal(&refusal),
+        other => {
+            let code = if other.outcome_is_unknown() { Code::DeadlineExceeded } else { Code::Unavailable };
+            with_reason(code, other.to_string(), other.word())
+        }
+    }
+}
+
+/// The status for a refusal. Exhaustive, so that a new refusal must choose its code.
+pub fn of_refusal(refusal: &Refusal) -> Status {
+    let code = match refusal {
+        Refusal::NotFound { .. } => Code::NotFound,
+        Refusal::Exists { .. } | Refusal::NameTaken { .. } => Code::AlreadyExists,
+        Refusal::Changed { .. } | Refusal::SeenDiffers { .. } | Refusal::RequestReused(_) => Code::Aborted,
+        Refusal::Invalid { .. } => Code::InvalidArgument,
+        Refusal::Full { .. } => Code::ResourceExhausted,
+        Refusal::TokenUnknown
+        | Refusal::TokenSpent(_)
+        | Refusal::TokenExpired(_)
+        | Refusal::TokenRevoked(_)
+        | Refusal::TokenMismatch { .. }
+        | Refusal::AlreadyEnrolled
+        | Refusal::Denied(_)
+        | Refusal::Locked(_) => Code::PermissionDenied,
+        Refusal::DuplicateHardware { .. }
+        | Refusal::WrongPhase { .. }
+        | Refusal::PermitHeld { .. }
+        | Refusal::NoEvidence { .. }
+        | Refusal::Fleet(_)
+        | Refusal::WrongGeneration { .. } => Code::FailedPrecondition,
+        Refusal::ClockJumped => Code::Unavailable,
+    };
+    with_reason(code, refusal.to_string(), refusal.word())
+}
+
+fn with_reason(code: Code, message: String, reason: &'static str) -> Status {
+    let mut status = Status::new(code, message);
+    status.metadata_mut().insert(REASON, MetadataValue::from_static(reason));
+    status
+}

@@ -1,0 +1,68 @@
+//! Clusters as operators write and see them.
+
+pub mod pool;
+pub mod spec;
+
+use muster_proto::admin::v1::{CertificateExpiry, Cluster as Wire};
+use muster_state::{
+    Phase, State,
+    record::{Cluster, ClusterSpec, Origin, Role},
+};
+
+use super::time::timestamp;
+use crate::{operations::cluster_spec, pki::file::CA_CRT};
+
+/// How a cluster without a link to its API is served: a custodian acts for it.
+const DETACHED: &str = "Detached";
+
+/// A cluster as it is shown: never a key, sealed or not.
+pub fn render(state: &State, cluster: &Cluster, now_ms: u64) -> Wire {
+    let ca = cluster.certificates.iter().find(|certificate| certificate.name == CA_CRT);
+    let expiry = cluster.certificates.iter().map(|certificate| CertificateExpiry {
+        name: certificate.name.clone(),
+        not_after: timestamp(certificate.not_after_ms),
+    });
+    Wire {
+        id: cluster.id.to_string(),
+        spec: Some(spec::render(&cluster.spec)),
+        revision: cluster.revision,
+        origin: origin(cluster.origin).into(),
+        ca_pins: ca.map(|ca| ca.pins.clone()).unwrap_or_default(),
+        ca_certificate_pem: ca.map(|ca| ca.pem.clone()).unwrap_or_default(),
+        certificates: expiry.collect(),
+        created: timestamp(cluster.created_ms),
+        mode: DETACHED.into(),
+        custodian: state.custodian(&cluster.id).map(|node| node.id.to_string()).unwrap_or_default(),
+        initialised: cluster.initialised,
+        control_planes_ready: ready(state, cluster, Role::ControlPlane),
+        control_planes_wanted: wanted(&cluster.spec, Role::ControlPlane),
+        workers_ready: ready(state, cluster, Role::Worker),
+        workers_wanted: wanted(&cluster.spec, Role::Worker),
+        warnings: cluster_spec::warnings(cluster, now_ms),
+    }
+}
+
+fn origin(origin: Origin) -> &'static str {
+    match origin {
+        Origin::Created => "created",
+        Origin::Imported => "imported",
+    }
+}
+
+fn ready(state: &State, cluster: &Cluster, role: Role) -> u32 {
+    let of_role = state.nodes_of(&cluster.id).filter(|node| node.placement().is_some_and(|place| place.role == role));
+    count(of_role.filter(|node| node.phase == Phase::Ready).count())
+}
+
+/// How many are meant to be: of each pool the count, or the nodes known by name if they are more.
+fn wanted(spec: &ClusterSpec, role: Role) -> u32 {
+    let pools = spec.pools.iter().filter(|pool| pool.role == role);
+    pools.map(|pool| pool.count.max(count(pool.nodes.len()))).fold(0, u32::saturating_add)
+}
+
+fn count(many: usize) -> u32 {
+    u32::try_from(many).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! The first operator's credentials, for the host the server runs on.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+};
+
+use anyhow::Context as _;
+
+use crate::{
+    cli::context::{Context, FirstContext as Outcome, write_first_context},
+    clock::now_ms,
+    config::Config,
+    operations::Unsealed,
+    pki::{LeafTerms, certificates_to_pem, key_to_pem},
+    seal::SecretBytes,
+};
+
+/// What a command line needs to reach this fleet as an operator. The certificate is made when it is asked for.
+pub struct FirstContext {
+    servers: Vec<String>,
+    ca_hash: String,
+    certificate_pem: String,
+    key: SecretBytes,
+}
+
+pub(super) fn make(config: &Config, server: &Unsealed) -> anyhow::Result<FirstContext> {
+    let identity = server.pki.issue(&LeafTerms::operator("first"), now_ms())?;
+    Ok(FirstContext {
+        servers: config.server.operator_urls(),
+        ca_hash: server.pki.pin()?.to_string(),
+        certificate_pem: certificates_to_pem(&identity.certified.chain),
+        key: identity.key,
+    })
+}
+
+impl FirstContext {
+    /// Writes certificate, key (0600) and a context named `name` that points to them. A context of that name is never
+    /// overwritten: it is then the operator's own.
+    pub fn write(&self, config: &Path, name: &str) -> anyhow::Result<Context> {
+        let folder = config.parent().context("the configuration file has no folder")?;
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+        let (certificate, key) = (folder.join(format!("{name}.crt")), folder.join(format!("{name}.key")));
+        let context = Context { servers: self.servers.clone(), ca_hash: self.ca_hash.clone(), certificate, key };
+        // The context first: if the name is taken, its files are left alone too.
+        if write_first_context(config, name, &context)? == Outcome::NameTaken {
+            anyhow::bail!("{} has a context {name:?} of another fleet; it was left alone", config.display());
+        }
+        write_new(&context.certificate, 0o644, self.certificate_pem.as_bytes())?;
+        write_new(&context.key, 0o600, key_to_pem(&self.key).as_bytes())?;
+        Ok(context)
+    }
+}
+
+/// Writes a file with its mode from the first byte on; one that is there already is the operator's and stays.
+fn write_new(path: &Path, mode: u32, content: &[u8]) -> anyhow::Result<()> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
+    match file {
+        Ok(mut file) => {
+            file.write_all(content).and_then(|()| file.sync_all()).with_context(|| path.display().to_string())
+        }
+        Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(err) => Err(err).with_context(|| path.display().to_string()),
+    }
+}

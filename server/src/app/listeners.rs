@@ -1,0 +1,94 @@
+//! One listener per role, each with its own anchors, limits and services.
+
+use std::{sync::Arc, time::Duration};
+
+use muster_proto::{
+    admin::v1::admin_service_server::AdminServiceServer,
+    enrolment::v1::enrolment_service_server::EnrolmentServiceServer, join::v1::join_service_server::JoinServiceServer,
+};
+use muster_trust::{IdentityCell, Role, server_config_with};
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tonic::{service::Routes, transport::Server};
+
+use crate::{
+    api::{
+        access::{AccessLayer, Listener},
+        admin::Admin,
+        enrolment::Enrolment,
+        join::Join,
+        listener::{Limits, accept},
+    },
+    operations::Unsealed,
+};
+
+/// Unknown machines. A rack of 500 behind one address boots at once.
+const ENROLMENT: Limits = Limits { connections: 12_000, per_address: 1_024 };
+/// Nodes hold one connection each; a renewal overlaps.
+const NODES: Limits = Limits { connections: 24_000, per_address: 24_000 };
+/// People and pipelines.
+const OPERATORS: Limits = Limits { connections: 512, per_address: 256 };
+/// Messages from agents: a CSR, facts and a page of log lines fit many times.
+const FROM_AGENTS_MAX: usize = 256 * 1024;
+/// Messages from operators: an imported PKI and a cluster file with thousands of named nodes.
+const FROM_OPERATORS_MAX: usize = 4 * 1024 * 1024;
+/// Messages to anybody; tonic's own default is no limit.
+const TO_ANYBODY_MAX: usize = 16 * 1024 * 1024;
+/// A peer that vanished without a word is noticed within keep-alive interval and time-out.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Streams of one connection: an agent needs two, an operator's command line a handful.
+const STREAMS_PER_CONNECTION: u32 = 32;
+/// Bytes of headers: ours are small.
+const HEADERS_MAX: u32 = 8 * 1024;
+
+pub(super) struct Sockets {
+    pub(super) enrolment: TcpListener,
+    pub(super) nodes: TcpListener,
+    pub(super) operators: TcpListener,
+}
+
+/// Starts all listeners; the future ends when all have drained.
+pub(super) fn serve(
+    server: &Unsealed,
+    identity: Arc<IdentityCell>,
+    sockets: Sockets,
+    shutdown: &CancellationToken,
+) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+    let mut tasks = JoinSet::new();
+    let enrolment = EnrolmentServiceServer::new(Enrolment { server: server.clone() })
+        .max_decoding_message_size(FROM_AGENTS_MAX)
+        .max_encoding_message_size(TO_ANYBODY_MAX);
+    let join = JoinServiceServer::new(Join { server: server.clone() })
+        .max_decoding_message_size(FROM_AGENTS_MAX)
+        .max_encoding_message_size(TO_ANYBODY_MAX);
+    let admin = AdminServiceServer::new(Admin { server: server.clone() })
+        .max_decoding_message_size(FROM_OPERATORS_MAX)
+        .max_encoding_message_size(TO_ANYBODY_MAX);
+    let listeners = [
+        (Listener::Enrolment, sockets.enrolment, None, ENROLMENT, Routes::new(enrolment)),
+        (Listener::Nodes, sockets.nodes, Some(Role::Node), NODES, Routes::new(join)),
+        (Listener::Operators, sockets.operators, Some(Role::Operator), OPERATORS, Routes::new(admin)),
+    ];
+    for (listener, socket, role, limits, routes) in listeners {
+        let verifier = role.map(|role| server.pki.role_verifier(role)).transpose()?;
+        let tls = Arc::new(server_config_with(identity.clone(), verifier)?);
+        let incoming = accept(socket, tls, limits, shutdown.clone());
+        let stop = shutdown.clone();
+        tasks.spawn(async move {
+            let served = Server::builder()
+                .max_concurrent_streams(STREAMS_PER_CONNECTION)
+                .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+                .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+                .http2_max_header_list_size(HEADERS_MAX)
+                .layer(AccessLayer(listener))
+                .add_routes(routes)
+                .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
+                .await;
+            if let Err(err) = served {
+                tracing::error!(?listener, err = %err, "a listener ended");
+            }
+        });
+    }
+    Ok(async move { while tasks.join_next().await.is_some() {} })
+}

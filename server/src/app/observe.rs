@@ -1,0 +1,84 @@
+//! The main loop as health sees it: once a second, what is well, and the figures of this server.
+
+use std::time::Duration;
+
+use muster_state::record::Role as NodeRole;
+use tokio::{sync::watch, time::interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    consensus::{Role, Status},
+    ledger::Ledger,
+    sessions::Sessions,
+    web::{Check, HealthReporter, fleet::FleetSampler, metrics},
+};
+
+/// How often everything is looked at.
+const EVERY: Duration = Duration::from_secs(1);
+/// Applied may trail committed by this much on a busy server; more means that its answers lie in the past.
+const LAG_MAX: u64 = 1_000;
+
+/// What is observed.
+pub(super) struct Observed {
+    /// The replicated truth.
+    pub(super) ledger: Ledger,
+    /// Agents attached here.
+    pub(super) sessions: Sessions,
+    /// Why the server is sealed, if it is.
+    pub(super) sealed: watch::Receiver<Option<String>>,
+}
+
+/// Reports until shutdown.
+pub(super) async fn run(observed: Observed, reporter: HealthReporter, shutdown: CancellationToken) {
+    let (mut sampler, mut before, mut tick) = (FleetSampler::default(), metrics::Raft::default(), interval(EVERY));
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let status = observed.ledger.status();
+        let sealed = observed.sealed.borrow().clone();
+        metrics::sealed(sealed.is_some());
+        reporter.report(checks(&status, sealed));
+        let now = figures(&status);
+        metrics::raft(&before, &now);
+        before = now;
+        observed.ledger.read(|state| sampler.sample(state));
+        connected(&observed);
+    }
+}
+
+fn checks(status: &Status, sealed: Option<String>) -> Vec<Check> {
+    let leader = status.leader.is_none().then(|| "no leader is known".to_owned());
+    let lag = status.last_log_index.unwrap_or_default().saturating_sub(status.applied_index.unwrap_or_default());
+    let behind = (lag > LAG_MAX).then(|| format!("the state is {lag} entries behind the log"));
+    vec![Check::new("seal", sealed), Check::new("leader", leader), Check::new("applied", behind)]
+}
+
+fn figures(status: &Status) -> metrics::Raft {
+    let lag = |(id, member): (&u64, &crate::consensus::status::Member)| Some((*id, member.lag_entries?));
+    metrics::Raft {
+        leader: status.leader,
+        id: status.id,
+        learner: status.role == Role::Learner,
+        term: status.term,
+        last_log_index: status.last_log_index.unwrap_or_default(),
+        applied_index: status.applied_index.unwrap_or_default(),
+        snapshot_index: status.snapshot_index.unwrap_or_default(),
+        quorum_ack_age: status.quorum_ack_age_ms.map(Duration::from_millis),
+        peer_lag_entries: status.members.iter().filter_map(lag).collect(),
+        log_syncs: status.log_syncs,
+        log_bytes: status.log_bytes,
+    }
+}
+
+fn connected(observed: &Observed) {
+    let attached = observed.sessions.attached();
+    let roles = observed.ledger.read(|state| {
+        let role = |id| state.nodes.get(id).and_then(|node| node.placement()).map(|place| place.role);
+        attached.iter().map(role).collect::<Vec<_>>()
+    });
+    for role in [Some(NodeRole::ControlPlane), Some(NodeRole::Worker), None] {
+        metrics::agents_connected(role, roles.iter().filter(|has| **has == role).count());
+    }
+}

@@ -1,0 +1,64 @@
+//! What custodians have to do: make tokens known, delete them, keep `kubeadm-certs` alive.
+
+use muster_state::{
+    NodeId, TokenId,
+    command::OpenErrand,
+    limits,
+    record::{BootstrapTokenState, Cluster, ErrandKind, Node, Role},
+};
+
+use super::{
+    Planned, View,
+    join::{may_begin, token_of},
+};
+
+/// `kubeadm-certs` lives two hours; uploaded again well before, while control planes wait or join.
+pub(super) const CERTIFICATES_FRESH_MS: u64 = 90 * 60 * 1000;
+
+pub(super) fn plan(view: View<'_>, cluster: &Cluster) -> Vec<Planned> {
+    let Some(custodian) = custodian(view, cluster) else { return Vec::new() };
+    let free = |kind: &ErrandKind| view.state.errand_in_the_way(&cluster.id, kind, &custodian).is_none();
+    let tokens = |state, kind: fn(Vec<TokenId>) -> ErrandKind| {
+        let waiting = tokens_in(view, cluster, state).filter(|id| free(&kind(vec![id.clone()])));
+        let tokens: Vec<TokenId> = waiting.take(limits::ERRAND_TOKENS_MAX).collect();
+        (!tokens.is_empty()).then(|| kind(tokens))
+    };
+    let kinds = [
+        tokens(BootstrapTokenState::Minted, ErrandKind::ApplyTokens),
+        tokens(BootstrapTokenState::Ending, ErrandKind::DeleteTokens),
+        upload_is_due(view, cluster).then_some(ErrandKind::UploadCertificates).filter(free),
+    ];
+    let errand = |kind| Planned::Errand(OpenErrand { cluster: cluster.id.clone(), kind, custodian: custodian.clone() });
+    kinds.into_iter().flatten().map(errand).collect()
+}
+
+/// The joined control plane that acts: of those attached, the one that left the fewest errands undone.
+pub(super) fn custodian(view: View<'_>, cluster: &Cluster) -> Option<NodeId> {
+    let attached = view.state.custodians(&cluster.id).filter(|node| view.attached.contains(&node.id));
+    attached.min_by_key(|node| (node.missed_errands, &node.id)).map(|node| node.id.clone())
+}
+
+/// Tokens of a cluster in that state; the first one is made by `kubeadm init` itself.
+fn tokens_in<'a>(
+    view: View<'a>,
+    cluster: &'a Cluster,
+    state: BootstrapTokenState,
+) -> impl Iterator<Item = TokenId> + use<'a> {
+    let of_cluster = view.state.bootstrap_tokens.values().filter(|token| token.cluster == cluster.id);
+    let is_own = move |id: &TokenId| state != BootstrapTokenState::Minted || cluster.first_token.as_ref() != Some(id);
+    of_cluster.filter(move |token| token.state == state).map(|token| token.id.clone()).filter(is_own)
+}
+
+fn upload_is_due(view: View<'_>, cluster: &Cluster) -> bool {
+    let is_stale = view.now_ms.saturating_sub(cluster.certificates_uploaded_ms) >= CERTIFICATES_FRESH_MS;
+    is_stale && view.state.nodes_of(&cluster.id).any(|node| needs_certificates(view, cluster, node))
+}
+
+/// A control plane that will read `kubeadm-certs`, or reads it now.
+fn needs_certificates(view: View<'_>, cluster: &Cluster, node: &Node) -> bool {
+    let Some(place) = node.placement().filter(|place| place.role == Role::ControlPlane) else { return false };
+    let direct = cluster.spec.pool(&place.pool).is_some_and(|pool| pool.certificates_direct);
+    let waits = may_begin(node) && token_of(view.state, node).is_some();
+    let joins = !node.steps.is_empty() && !node.has_joined();
+    !direct && (waits || joins)
+}

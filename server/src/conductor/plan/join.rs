@@ -1,0 +1,74 @@
+//! Tokens and instructions for nodes that wait to join a cluster that is up. All at once: only etcd is serial.
+
+use muster_state::{
+    State,
+    command::Instruct,
+    record::{BootstrapToken, BootstrapTokenState, Cluster, Node, Role, Verb},
+};
+
+use super::{Planned, View};
+use crate::kubeadm::version::KubernetesVersion;
+
+/// From this minor on `kubeadm join` has a phase `etcd-join` of its own that is on by default (kubeadm
+/// cmd/phases/join, feature gate ControlPlaneKubeletLocalMode).
+const SEPARATE_ETCD_MINOR: u32 = 33;
+
+pub(super) fn plan(view: View<'_>, cluster: &Cluster) -> Vec<Planned> {
+    if !cluster.initialised || view.state.custodian(&cluster.id).is_none() {
+        return Vec::new();
+    }
+    let waiting = view.state.nodes_of(&cluster.id).filter(|node| may_begin(node));
+    waiting.filter_map(|node| next(view, cluster, node)).collect()
+}
+
+fn next(view: View<'_>, cluster: &Cluster, node: &Node) -> Option<Planned> {
+    let Some(token) = token_of(view.state, node) else {
+        // A machine that is away gets its token when it is back: tokens are minted when a node is ready.
+        return view
+            .attached
+            .contains(&node.id)
+            .then(|| Planned::Mint { cluster: cluster.id.clone(), node: node.id.clone() });
+    };
+    if !token.is_live(view.now_ms) {
+        return None;
+    }
+    let role = node.placement()?.role;
+    if role == Role::ControlPlane && !certificates_are_there(view, cluster, node) {
+        return None;
+    }
+    let steps = match role {
+        Role::Worker => vec![Verb::JoinWorker, Verb::WaitReady],
+        Role::ControlPlane if has_etcd_phase(cluster) => {
+            vec![Verb::JoinPrepare, Verb::JoinEtcd, Verb::JoinFinish, Verb::WaitReady]
+        }
+        Role::ControlPlane => vec![Verb::JoinWhole, Verb::WaitReady],
+    };
+    Some(Planned::Instruct(Instruct { node: node.id.clone(), steps, token: Some(token.id.clone()) }))
+}
+
+/// Admitted, judged fit, nothing under way and nothing held against it.
+pub(super) fn may_begin(node: &Node) -> bool {
+    node.placement().is_some()
+        && node.locked.is_none()
+        && node.preflight_passed
+        && node.steps.is_empty()
+        && node.failure.is_none()
+}
+
+/// The token made for the node's coming attempt, unless it has run out or was ended.
+pub(super) fn token_of<'a>(state: &'a State, node: &Node) -> Option<&'a BootstrapToken> {
+    let token = state.bootstrap_tokens.get(node.bootstrap_token.as_ref()?)?;
+    matches!(token.state, BootstrapTokenState::Minted | BootstrapTokenState::Present).then_some(token)
+}
+
+/// `kubeadm-certs` can still be read when the node gets there, or it needs none.
+pub(super) fn certificates_are_there(view: View<'_>, cluster: &Cluster, node: &Node) -> bool {
+    let direct =
+        node.placement().and_then(|place| cluster.spec.pool(&place.pool)).is_some_and(|pool| pool.certificates_direct);
+    direct || view.now_ms.saturating_sub(cluster.certificates_uploaded_ms) < super::errands::CERTIFICATES_FRESH_MS
+}
+
+fn has_etcd_phase(cluster: &Cluster) -> bool {
+    KubernetesVersion::parse(&cluster.spec.kubernetes_version)
+        .is_ok_and(|version| version.minor() >= SEPARATE_ETCD_MINOR)
+}

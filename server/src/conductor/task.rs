@@ -1,0 +1,84 @@
+//! Runs the plan, on the leader only: after every change, and every second for what time brings.
+
+use std::time::Duration;
+
+use muster_state::record::Purpose;
+use tokio_util::sync::CancellationToken;
+
+use super::plan::{Planned, View, plan};
+use crate::{
+    clock::now_ms,
+    consensus::Role,
+    ledger::ProposeError,
+    operations::{OperationError, Unsealed, mint_token},
+};
+
+/// Time passes without changes too: retries and expiries are looked for this often.
+const TICK: Duration = Duration::from_secs(1);
+/// Changes come in bursts (a thousand hellos); one look covers those of this long.
+const SETTLE: Duration = Duration::from_millis(5);
+
+/// Plans and proposes until shutdown.
+pub async fn run(server: Unsealed, shutdown: CancellationToken) {
+    let mut watch = server.ledger.watch();
+    let mut attached = server.sessions.changed();
+    loop {
+        if server.ledger.status().role == Role::Leader {
+            conduct(&server).await;
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(TICK) => {}
+            changed = watch.any() => if changed.is_err() { return },
+            _ = attached.changed() => {}
+        }
+        tokio::time::sleep(SETTLE).await;
+    }
+}
+
+async fn conduct(server: &Unsealed) {
+    let attached = server.sessions.attached();
+    let planned = server.ledger.read(|state| plan(View { state, now_ms: now_ms(), attached: &attached }));
+    // Together, so that the batcher folds them into one entry; each verb checks for itself.
+    let carried_out = planned.into_iter().map(|planned| {
+        let server = server.clone();
+        tokio::spawn(async move { carry_out(&server, planned).await })
+    });
+    for task in carried_out.collect::<Vec<_>>() {
+        let _ = task.await;
+    }
+}
+
+async fn carry_out(server: &Unsealed, planned: Planned) {
+    let ledger = &server.ledger;
+    let result = match planned {
+        Planned::Judge(verb) => ledger.propose(verb).await,
+        Planned::Grant(verb) => ledger.propose(verb).await,
+        Planned::Instruct(verb) => ledger.propose(verb).await.map(|_attempt| ()),
+        Planned::Retry(verb) => ledger.propose(verb).await,
+        Planned::Errand(verb) => ledger.propose(verb).await.map(|_number| ()),
+        Planned::Sweep(verb) => ledger.propose(verb).await,
+        Planned::Mint { cluster, node } => mint(server, cluster, node).await,
+    };
+    match result {
+        Ok(()) => {}
+        // The state had moved on; the next plan starts from there.
+        Err(ProposeError::Refused(refusal)) => tracing::debug!(why = %refusal, "a planned step was refused"),
+        Err(err) => tracing::warn!(err = %err, "a planned step could not be proposed"),
+    }
+}
+
+async fn mint(
+    server: &Unsealed,
+    cluster: muster_state::ClusterId,
+    node: muster_state::NodeId,
+) -> Result<(), ProposeError> {
+    match mint_token::run(server, &cluster, Purpose::Node(node), mint_token::NODE_TOKEN_TTL_MS).await {
+        Ok(_) => Ok(()),
+        Err(OperationError::Propose(err)) => Err(err),
+        Err(other) => {
+            tracing::error!(err = %format!("{other:#}"), "a bootstrap token could not be minted");
+            Ok(())
+        }
+    }
+}

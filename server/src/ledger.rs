@@ -1,0 +1,142 @@
+//! The replicated truth as the rest of the server uses it: typed verbs in, typed replies and refusals out.
+
+use std::time::Duration;
+
+use muster_state::{Change, NodeId, Refusal, Request, State, VerbOf};
+
+use crate::consensus::{self, Changes, Consensus, ReadError, Update};
+
+/// How long a command may wait for its reply. A flush takes milliseconds; seconds mean that there is no leader.
+const PROPOSE_WITHIN: Duration = Duration::from_secs(15);
+
+/// Handle to the replicated truth; cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    consensus: Consensus<State>,
+}
+
+/// Why a verb was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum ProposeError {
+    /// The state refused it; every replica agrees.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It did not get through the log.
+    #[error(transparent)]
+    Consensus(#[from] consensus::ProposeError),
+}
+
+impl ProposeError {
+    /// It may have been carried out all the same.
+    pub fn outcome_is_unknown(&self) -> bool {
+        matches!(self, Self::Consensus(consensus::ProposeError::TimedOut))
+    }
+
+    /// The closed word for clients.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Refused(refusal) => refusal.word(),
+            Self::Consensus(consensus::ProposeError::NotLeader { .. }) => "NotLeader",
+            Self::Consensus(consensus::ProposeError::Overloaded) => "Overloaded",
+            Self::Consensus(consensus::ProposeError::Unavailable) => "Stopping",
+            Self::Consensus(consensus::ProposeError::TooLarge { .. }) => "TooLarge",
+            Self::Consensus(consensus::ProposeError::TimedOut) => "OutcomeUnknown",
+        }
+    }
+}
+
+impl Ledger {
+    /// A ledger over this server's consensus.
+    pub fn new(consensus: Consensus<State>) -> Self {
+        Self { consensus }
+    }
+
+    /// Carries out one of Muster's own verbs, which are safe to repeat.
+    pub async fn propose<V: VerbOf>(&self, verb: V) -> Result<V::Reply, ProposeError> {
+        Ok(self.consensus.perform(None, verb, PROPOSE_WITHIN).await??)
+    }
+
+    /// Carries out a verb for a caller whose retries are answered once and done once.
+    pub async fn propose_for<V: VerbOf>(&self, request: Request, verb: V) -> Result<V::Reply, ProposeError> {
+        Ok(self.consensus.perform(Some(request), verb, PROPOSE_WITHIN).await??)
+    }
+
+    /// Looks at this server's state, which may lie behind the leader's. Keep `look` short: applying waits for it.
+    pub fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        self.consensus.read(look)
+    }
+
+    /// Looks at state that holds everything acknowledged by anyone before this call (a quorum round).
+    pub async fn linearizable_read<T>(&self, look: impl FnOnce(&State) -> T) -> Result<T, ReadError> {
+        self.consensus.linearizable_read(PROPOSE_WITHIN, look).await
+    }
+
+    /// Watches changes from now on. To miss nothing, watch first and read after.
+    pub fn watch(&self) -> Watch {
+        Watch { changes: self.consensus.watch() }
+    }
+
+    /// How consensus is doing.
+    pub fn status(&self) -> consensus::Status {
+        self.consensus.status()
+    }
+}
+
+/// A watch on changes.
+pub struct Watch {
+    changes: Changes<State>,
+}
+
+/// What may look different.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// These nodes, or none.
+    Nodes(Vec<NodeId>),
+    /// Changes were missed: anything may.
+    Anything,
+}
+
+fn node_of(change: &Change) -> Option<NodeId> {
+    match change {
+        Change::Node(id) => Some(id.clone()),
+        Change::Cluster(_) | Change::Event(_) | Change::Other => None,
+    }
+}
+
+/// The server is stopping: nothing more will change.
+#[derive(Debug, thiserror::Error)]
+#[error("the server is stopping")]
+pub struct Stopped;
+
+impl Watch {
+    /// Waits until something changed for which `concerns` holds, or until changes were missed and anything may have.
+    pub async fn until(&mut self, concerns: impl Fn(&Change) -> bool) -> Result<(), Stopped> {
+        loop {
+            match self.changes.next().await {
+                None => return Err(Stopped),
+                Some(Update::Resync) => return Ok(()),
+                Some(Update::Changed { changes, .. }) if changes.iter().any(&concerns) => return Ok(()),
+                Some(Update::Changed { .. }) => {}
+            }
+        }
+    }
+
+    /// Waits for the next change of anything and says which nodes may look different.
+    pub async fn next(&mut self) -> Result<Moved, Stopped> {
+        match self.changes.next().await {
+            None => Err(Stopped),
+            Some(Update::Resync) => Ok(Moved::Anything),
+            Some(Update::Changed { changes, .. }) => Ok(Moved::Nodes(changes.iter().filter_map(node_of).collect())),
+        }
+    }
+
+    /// Waits until that node may have changed.
+    pub async fn node(&mut self, id: &NodeId) -> Result<(), Stopped> {
+        self.until(|change| matches!(change, Change::Node(node) if node == id)).await
+    }
+
+    /// Waits until anything may have changed.
+    pub async fn any(&mut self) -> Result<(), Stopped> {
+        self.until(|_| true).await
+    }
+}

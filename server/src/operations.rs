@@ -1,0 +1,96 @@
+//! Verbs that touch two components, one per file. Each takes the handles it uses and knows nothing of wires.
+
+use std::sync::Arc;
+
+use muster_state::FleetId;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    ledger::{Ledger, ProposeError},
+    pki::FleetPki,
+    seal::Sealer,
+    sessions::Sessions,
+};
+
+pub mod apply_cluster;
+pub mod cluster_diff;
+pub mod cluster_pki;
+pub mod cluster_spec;
+pub mod create_cluster;
+pub mod enrol_machine;
+pub mod found_fleet;
+pub mod instruction;
+pub mod issue_certificate;
+pub mod join_command;
+pub mod judge_preflight;
+pub mod mint_token;
+pub mod payload;
+pub mod renew_identity;
+pub mod vault;
+
+/// What a server holds once its seal key was found: the ledger, the data keys, the fleet's CAs.
+#[derive(Clone)]
+pub struct Unsealed {
+    /// The fleet.
+    pub fleet: FleetId,
+    /// SPIFFE id of this server, named in audit records.
+    pub spiffe: String,
+    /// The replicated truth.
+    pub ledger: Ledger,
+    /// Opens and seals secrets.
+    pub sealer: Arc<Sealer>,
+    /// Signs certificates.
+    pub pki: Arc<FleetPki>,
+    /// Agents attached here.
+    pub sessions: Sessions,
+    /// Where others reach this fleet.
+    pub urls: Arc<Urls>,
+    /// Cancelled when this server stops: whoever holds a stream ends it then.
+    pub stopping: CancellationToken,
+}
+
+/// Where machines and operators reach this fleet.
+#[derive(Clone, Debug, Default)]
+pub struct Urls {
+    /// Enrolment listeners (9443).
+    pub enrolment: Vec<String>,
+    /// Node listeners (9444).
+    pub nodes: Vec<String>,
+    /// Operator listeners (9445).
+    pub operators: Vec<String>,
+}
+
+/// Why an operation was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum OperationError {
+    /// The ledger did not take the command.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    /// The caller's input is wrong.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// Path of the field.
+        field: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// What was named does not exist, or names several.
+    #[error("{0}")]
+    NotFound(String),
+    /// It can't be done in the present state; the sentence says what is missing.
+    #[error("{0}")]
+    NotNow(String),
+    /// It was begun and did not end in time.
+    #[error("{0}")]
+    Timeout(String),
+    /// A fault of ours.
+    #[error("internal error")]
+    Internal(#[from] anyhow::Error),
+}
+
+impl OperationError {
+    /// A field is wrong.
+    pub fn invalid(field: impl Into<String>, problem: impl ToString) -> Self {
+        Self::Invalid { field: field.into(), problem: problem.to_string() }
+    }
+}

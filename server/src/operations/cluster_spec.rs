@@ -1,0 +1,84 @@
+//! Checks a cluster's spec as far as kubeadm and Kubernetes are concerned; the state checks the rest.
+
+use std::net::IpAddr;
+
+use muster_state::record::{Cluster, ClusterSpec};
+
+use super::OperationError;
+use crate::{
+    kubeadm::{
+        config::{Extra, validate_extra},
+        endpoint::Endpoint,
+        version::KubernetesVersion,
+    },
+    pki::KeyAlgorithm,
+};
+
+/// Fills in defaults and checks. Replies with warnings for the operator.
+pub fn check(spec: &mut ClusterSpec) -> Result<Vec<String>, OperationError> {
+    if spec.key_algorithm.is_empty() {
+        spec.key_algorithm = KeyAlgorithm::default().as_str().to_owned();
+    }
+    spec.key_algorithm.parse::<KeyAlgorithm>().map_err(|err| OperationError::invalid("spec.keyAlgorithm", err))?;
+    let (version, warning) = KubernetesVersion::parse_supported(&spec.kubernetes_version)
+        .map_err(|err| OperationError::invalid("spec.kubernetes.version", err))?;
+    let endpoint: Endpoint =
+        spec.endpoint.parse().map_err(|err| OperationError::invalid("spec.kubernetes.endpoint", err))?;
+    spec.endpoint = endpoint.to_string();
+    let extra = extra_of(spec)?;
+    validate_extra(&version, &extra).map_err(|err| OperationError::invalid("spec", err))?;
+    for (at, pool) in spec.pools.iter().enumerate() {
+        for node in pool.nodes.iter().filter(|node| !node.address.is_empty()) {
+            let field = format!("spec.pools[{at}].nodes[{}].address", node.name);
+            node.address
+                .parse::<IpAddr>()
+                .map_err(|_| OperationError::invalid(field, format!("{:?} is no IP address", node.address)))?;
+        }
+        if !matches!(pool.discovery.as_str(), "file" | "token" | "token-unsafe") {
+            let field = format!("spec.pools[{at}].discovery");
+            return Err(OperationError::invalid(
+                field,
+                "must be file or token (or token with unsafeSkipCAVerification: true)",
+            ));
+        }
+    }
+    Ok(warning.map(|warning| warning.to_string()).into_iter().collect())
+}
+
+fn extra_of(spec: &ClusterSpec) -> Result<Extra, OperationError> {
+    let mut trees = serde_json::Map::new();
+    for (name, json) in &spec.kubeadm {
+        let field = format!("spec.kubeadm.{name}");
+        let tree: serde_json::Value = serde_json::from_str(json).map_err(|err| OperationError::invalid(&field, err))?;
+        if !tree.is_object() {
+            return Err(OperationError::invalid(field, "must be an object"));
+        }
+        trees.insert(name.clone(), tree);
+    }
+    serde_json::from_value(trees.into()).map_err(|err| OperationError::invalid("spec.kubeadm", err))
+}
+
+/// What an operator should read about a cluster: expiry, unverified discovery, versions beyond those tried.
+pub fn warnings(cluster: &Cluster, now_ms: u64) -> Vec<String> {
+    const SOON_MS: u64 = crate::pki::EXPIRES_SOON_MS;
+    let mut warnings = Vec::new();
+    for ca in &cluster.certificates {
+        if ca.not_after_ms <= now_ms {
+            warnings.push(format!("{} has expired", ca.name));
+        } else if ca.not_after_ms - now_ms < SOON_MS {
+            warnings.push(format!("{} expires in {} days", ca.name, (ca.not_after_ms - now_ms) / 86_400_000));
+        }
+    }
+    for pool in cluster.spec.pools.iter().filter(|pool| pool.discovery == "token-unsafe") {
+        warnings.push(format!("pool {}: machines join without verifying the CA (unsafeSkipCAVerification)", pool.name));
+    }
+    if !cluster.keys.contains_key("ca.key") {
+        warnings.push(
+            "the CA's key is not here (external CA): control planes and kubelets must be signed elsewhere".into(),
+        );
+    }
+    if let Ok((_, Some(warning))) = KubernetesVersion::parse_supported(&cluster.spec.kubernetes_version) {
+        warnings.push(warning.to_string());
+    }
+    warnings
+}

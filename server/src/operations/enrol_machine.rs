@@ -1,0 +1,121 @@
+//! Checks what a machine proved and puts it to the ledger.
+
+use anyhow::anyhow;
+use aws_lc_rs::rand;
+use muster_proto::enrolment::v1::{Facts as WireFacts, Statement};
+use muster_state::{
+    Bytes, Digest, NodeId, TokenId,
+    command::{Enrol, Enrolled},
+    facts::Facts,
+};
+use muster_trust::{sealing::SealingPublicKey, statement};
+use prost::Message as _;
+use sha2::{Digest as _, Sha256};
+
+use super::Unsealed;
+use crate::{ledger::ProposeError, pki::CertificateRequest};
+
+/// What the agent sent.
+pub struct Proof<'a> {
+    /// The signed bytes.
+    pub statement: &'a [u8],
+    /// The signature over them.
+    pub signature: &'a [u8],
+    /// The enrolment token, or nothing.
+    pub token: &'a str,
+    /// Address it came from.
+    pub from: &'a str,
+}
+
+/// Why a proof was not accepted.
+pub enum EnrolError {
+    /// A closed word and a sentence.
+    Bad(&'static str, String),
+    /// The ledger refused it.
+    Propose(ProposeError),
+}
+
+/// 32 random bytes that a machine must sign.
+pub fn nonce() -> anyhow::Result<[u8; 32]> {
+    let mut nonce = [0; 32];
+    rand::fill(&mut nonce).map_err(|_| anyhow!("no randomness"))?;
+    Ok(nonce)
+}
+
+/// Verifies the proof against the nonce of this very stream, then redeems and binds in one command.
+pub async fn run(
+    server: &Unsealed,
+    nonce: &[u8; 32],
+    proof: Proof<'_>,
+    parse_facts: fn(WireFacts) -> Result<Facts, String>,
+) -> Result<Enrolled, EnrolError> {
+    let bad = |message: String| EnrolError::Bad("BadStatement", message);
+    let Ok(Statement { nonce: signed, fleet, csr_der, sealing_public_key, facts }) = Statement::decode(proof.statement)
+    else {
+        return Err(bad("the statement is no enrolment statement".into()));
+    };
+    if signed != nonce || fleet != server.fleet.as_str() {
+        return Err(bad("the statement answers another challenge; start again".into()));
+    }
+    let request =
+        CertificateRequest::parse(&csr_der).map_err(|err| EnrolError::Bad("BadCertificateRequest", err.to_string()))?;
+    if statement::verify(request.spki_der(), proof.statement, proof.signature).is_err() {
+        return Err(bad("the signature is not by the key of the certificate request".into()));
+    }
+    if SealingPublicKey::from_bytes(&sealing_public_key).is_err() {
+        return Err(bad("the sealing key is no X25519 public key".into()));
+    }
+    let facts = parse_facts(facts.unwrap_or_default()).map_err(bad)?;
+    let verb = Enrol {
+        candidate: NodeId(uuid::Uuid::new_v4().to_string()),
+        token: parse_token(proof.token)?,
+        key: Digest(*request.pin().as_bytes()),
+        csr: Bytes(csr_der),
+        sealing_key: Bytes(sealing_public_key),
+        facts,
+        from: proof.from.to_owned(),
+    };
+    server.ledger.propose(verb).await.map_err(EnrolError::Propose)
+}
+
+/// `mst-<id>-<secret>`: the id is looked up, the hash of the whole is compared, by the ledger.
+fn parse_token(text: &str) -> Result<Option<(TokenId, Digest)>, EnrolError> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let is_part = |part: &str, length: usize| {
+        part.len() == length && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    };
+    let parts = text.strip_prefix("mst-").and_then(|rest| rest.split_once('-'));
+    let Some((id, _)) = parts.filter(|(id, secret)| is_part(id, 8) && is_part(secret, 32)) else {
+        let message = "the enrolment token is malformed: it reads mst-<8 characters>-<32 characters>, of a-z and 0-9; \
+                       copy the whole line that `muster token create` printed";
+        return Err(EnrolError::Bad("TokenUnknown", message.into()));
+    };
+    Ok(Some((id.into(), Digest(Sha256::digest(text).into()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_token_is_named_as_such_and_never_repeated() {
+        for bad in ["x", "mst-", "mst-abcdefgh", "mst-abcdefgh-short", "mst-ABCDEFGH-00000000000000000000000000000000"]
+        {
+            let Err(EnrolError::Bad(word, message)) = parse_token(bad) else { panic!("{bad} was taken") };
+            assert_eq!(word, "TokenUnknown");
+            assert!(message.contains("malformed") && (bad.len() < 5 || !message.contains(bad)));
+        }
+    }
+
+    #[test]
+    fn only_the_hash_of_a_token_goes_on() {
+        let text = format!("mst-abcdefgh-{}", "0".repeat(32));
+        let Ok(Some((id, digest))) = parse_token(&text) else { panic!("refused") };
+        assert_eq!(id.as_str(), "abcdefgh");
+        assert_eq!(digest, Digest(Sha256::digest(&text).into()));
+        assert!(matches!(parse_token(" \n"), Ok(None)));
+    }
+}

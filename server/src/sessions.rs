@@ -1,0 +1,143 @@
+//! Which agents are attached to this server, and the last lines they sent. Not replicated: a stream belongs to the
+//! server that holds it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use muster_state::NodeId;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Lines kept per node: a whole `kubeadm init -v` is about 400.
+const LINES_MAX: usize = 1_000;
+
+/// A line of a node's output, scrubbed by its agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Grows by one per line and node.
+    pub sequence: u64,
+    /// When it arrived, milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// Step id.
+    pub step: String,
+    /// The text.
+    pub text: String,
+}
+
+/// Handle to the attached agents of this server.
+#[derive(Clone, Default)]
+pub struct Sessions {
+    inner: Arc<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    // Held for map operations only, never over an await.
+    streams: Mutex<BTreeMap<NodeId, (u64, CancellationToken)>>,
+    lines: Mutex<BTreeMap<NodeId, VecDeque<Line>>>,
+    changed: watch::Sender<u64>,
+}
+
+/// One attached stream; detaches when dropped.
+pub struct Session {
+    sessions: Sessions,
+    node: NodeId,
+    number: u64,
+    /// Cancelled when a newer stream of the same node takes over.
+    pub replaced: CancellationToken,
+}
+
+impl Sessions {
+    /// Registers a stream. An older one of the same node ends: a node has one agent.
+    pub fn attach(&self, node: &NodeId) -> Session {
+        let replaced = CancellationToken::new();
+        let mut streams = self.inner.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = streams.get(node).map_or(1, |(number, _)| number + 1);
+        if let Some((_, old)) = streams.insert(node.clone(), (number, replaced.clone())) {
+            old.cancel();
+        }
+        drop(streams);
+        self.notify();
+        Session { sessions: self.clone(), node: node.clone(), number, replaced }
+    }
+
+    /// The nodes attached now.
+    pub fn attached(&self) -> BTreeSet<NodeId> {
+        self.inner.streams.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+
+    /// That node is attached now.
+    pub fn is_attached(&self, node: &NodeId) -> bool {
+        self.inner.streams.lock().unwrap_or_else(PoisonError::into_inner).contains_key(node)
+    }
+
+    /// Keeps lines of a node; the oldest fall off.
+    pub fn log(&self, node: &NodeId, step: &str, lines: Vec<String>, at_ms: u64) {
+        let mut all = self.inner.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = all.entry(node.clone()).or_default();
+        for text in lines {
+            let sequence = kept.back().map_or(1, |line| line.sequence + 1);
+            kept.push_back(Line { sequence, at_ms, step: step.to_owned(), text });
+            if kept.len() > LINES_MAX {
+                kept.pop_front();
+            }
+        }
+        drop(all);
+        self.notify();
+    }
+
+    /// Lines of a node after a sequence number.
+    pub fn lines_after(&self, node: &NodeId, sequence: u64) -> Vec<Line> {
+        let all = self.inner.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = all.get(node).into_iter().flatten();
+        kept.filter(|line| line.sequence > sequence).cloned().collect()
+    }
+
+    /// Wakes on every attachment, detachment and line.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.inner.changed.subscribe()
+    }
+
+    fn notify(&self) {
+        self.inner.changed.send_modify(|count| *count += 1);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let mut streams = self.sessions.inner.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        if streams.get(&self.node).is_some_and(|(number, _)| *number == self.number) {
+            streams.remove(&self.node);
+        }
+        drop(streams);
+        self.sessions.notify();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_stream_replaces_the_older_and_outlives_its_end() {
+        let (sessions, node) = (Sessions::default(), NodeId::from("n"));
+        let old = sessions.attach(&node);
+        let new = sessions.attach(&node);
+        assert!(old.replaced.is_cancelled() && !new.replaced.is_cancelled());
+        drop(old);
+        assert!(sessions.is_attached(&node));
+        drop(new);
+        assert!(!sessions.is_attached(&node));
+    }
+
+    #[test]
+    fn lines_are_bounded_and_numbered() {
+        let (sessions, node) = (Sessions::default(), NodeId::from("n"));
+        sessions.log(&node, "init", (0..LINES_MAX + 5).map(|n| n.to_string()).collect(), 1);
+        let lines = sessions.lines_after(&node, 0);
+        assert_eq!((lines.len(), lines[0].sequence), (LINES_MAX, 6));
+        assert_eq!(sessions.lines_after(&node, LINES_MAX as u64 + 4).len(), 1);
+    }
+}
