@@ -5,14 +5,14 @@
 //! Data goes to standard output, words to standard error. There is no state here and no decision about a cluster.
 
 pub mod args;
-mod client;
+pub(crate) mod client;
 mod cluster_file;
 mod command;
 mod console;
 pub mod context;
 mod environment;
 pub mod exit;
-mod muster_token;
+pub(crate) mod muster_token;
 mod names;
 mod show;
 

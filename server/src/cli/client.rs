@@ -8,8 +8,5 @@ mod session;
 
 #[cfg(test)]
 pub(super) mod testing;
-#[cfg(test)]
-mod tests;
 
-pub(super) use follow::Patience;
-pub(super) use session::{Client, Session, request_id};
+pub(crate) use session::{Client, Session, request_id};

@@ -15,7 +15,7 @@ const SECRET_LENGTH: usize = 32;
 const SYMBOLS: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
 
 /// `mst-<id>-<secret>`. Has no `Debug`; the text is wiped when it is dropped.
-pub(super) struct MusterToken {
+pub(crate) struct MusterToken {
     text: Zeroizing<String>,
 }
 
@@ -24,7 +24,7 @@ impl MusterToken {
     ///
     /// # Errors
     /// If that generator fails.
-    pub(super) fn generate() -> Result<Self, Failure> {
+    pub(crate) fn generate() -> Result<Self, Failure> {
         let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + 2 + ID_LENGTH + SECRET_LENGTH));
         text.push_str(PREFIX);
         for length in [ID_LENGTH, SECRET_LENGTH] {
@@ -38,7 +38,7 @@ impl MusterToken {
     ///
     /// # Errors
     /// If it is no token. The text is not repeated in the error.
-    pub(super) fn parse(text: &str) -> Result<Self, Failure> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Failure> {
         let symbols = |part: &str, length| part.len() == length && part.bytes().all(|b| SYMBOLS.contains(&b));
         let text = text.trim();
         let mut parts = text.split('-');
@@ -57,17 +57,17 @@ impl MusterToken {
     }
 
     /// The whole text, which is the secret.
-    pub(super) fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.text
     }
 
     /// The public part.
-    pub(super) fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.text[PREFIX.len() + 1..PREFIX.len() + 1 + ID_LENGTH]
     }
 
     /// SHA-256 of the whole text.
-    pub(super) fn sha256(&self) -> [u8; 32] {
+    pub(crate) fn sha256(&self) -> [u8; 32] {
         Sha256::digest(self.text.as_bytes()).into()
     }
 }

@@ -22,11 +22,11 @@ const ANSWER_MAX: Duration = Duration::from_secs(30);
 const MESSAGE_MAX: usize = 64 << 20;
 
 /// A client of the admin API.
-pub(in crate::cli) type Client = AdminServiceClient<Channel>;
+pub(crate) type Client = AdminServiceClient<Channel>;
 
 /// A way to the servers of a context. One connection at a time; the next server is tried when one says that it cannot
 /// serve now.
-pub(in crate::cli) struct Session {
+pub(crate) struct Session {
     servers: Vec<Server>,
     current: Cell<usize>,
     tls: Option<Arc<ClientConfig>>,
@@ -39,7 +39,7 @@ struct Server {
 }
 
 /// A new name for a changing request. A repeat under the same name is done once.
-pub(in crate::cli) fn request_id() -> String {
+pub(crate) fn request_id() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
@@ -49,9 +49,16 @@ impl Session {
     /// # Errors
     /// If there is no usable context.
     pub(in crate::cli) fn open(globals: &Globals, environment: &Environment) -> Result<Self, Failure> {
-        let context = context::choose(globals, environment)?;
+        Self::of_context(&context::choose(globals, environment)?, globals.timeout)
+    }
+
+    /// For one context, whose paths are absolute.
+    ///
+    /// # Errors
+    /// If its servers, certificate or key can't be used.
+    pub(crate) fn of_context(context: &context::Context, timeout: Option<Duration>) -> Result<Self, Failure> {
         let servers = context.servers.iter().map(|server| address::parse(server)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self::new(servers, Some(connect::tls_of(&context)?), globals.timeout))
+        Ok(Self::new(servers, Some(connect::tls_of(context)?), timeout))
     }
 
     pub(super) fn new(servers: Vec<Uri>, tls: Option<Arc<ClientConfig>>, timeout: Option<Duration>) -> Self {
@@ -65,7 +72,7 @@ impl Session {
     }
 
     /// The server that answered last, or would be asked first.
-    pub(in crate::cli) fn server(&self) -> String {
+    pub(crate) fn server(&self) -> String {
         self.servers.get(self.current.get()).map(|server| server.uri.to_string()).unwrap_or_default()
     }
 
@@ -76,7 +83,7 @@ impl Session {
     ///
     /// # Errors
     /// What the last server said, or why none was reached.
-    pub(in crate::cli) async fn call<T>(
+    pub(crate) async fn call<T>(
         &self,
         call: impl AsyncFn(Client) -> Result<Response<T>, Status>,
     ) -> Result<T, Failure> {
@@ -115,7 +122,7 @@ impl Session {
         };
         let connecting = async {
             match &self.tls {
-                Some(tls) => connect::connect(&server.uri, Arc::clone(tls), self.timeout).await,
+                Some(tls) => connect::connect(&server.uri, Arc::clone(tls)).await,
                 None => plaintext(&server.uri).await,
             }
         };
