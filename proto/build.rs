@@ -32,10 +32,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         .compile_well_known_types(true)
         .extern_path(".google.protobuf", "::pbjson_types")
         .compile_fds(files)?;
-    pbjson_build::Builder::new()
-        .register_descriptors(&descriptors)?
-        .btree_map([".muster"])
-        .build(&[".muster.enrolment.v1", ".muster.join.v1", ".muster.admin.v1"])?;
+    pbjson_build::Builder::new().register_descriptors(&descriptors)?.btree_map([".muster"]).build(&[
+        ".muster.enrolment.v1",
+        ".muster.join.v1",
+        ".muster.admin.v1",
+    ])?;
     for file in FILES {
         println!("cargo:rerun-if-changed={file}");
     }

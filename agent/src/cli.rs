@@ -24,13 +24,7 @@ pub struct Cli {
     #[arg(short, action = clap::ArgAction::Count, global = true)]
     verbose: u8,
     /// How log lines look on standard error.
-    #[arg(
-        long,
-        value_enum,
-        default_value = "text",
-        global = true,
-        env = "MUSTER_AGENT_LOG_FORMAT"
-    )]
+    #[arg(long, value_enum, default_value = "text", global = true, env = "MUSTER_AGENT_LOG_FORMAT")]
     log_format: LogFormat,
 }
 
@@ -95,21 +89,13 @@ enum Command {
 #[derive(Debug, Clone, Args)]
 struct Place {
     /// Keys and journal.
-    #[arg(
-        long,
-        default_value = "/var/lib/muster-agent",
-        env = "MUSTER_AGENT_STATE_DIR"
-    )]
+    #[arg(long, default_value = "/var/lib/muster-agent", env = "MUSTER_AGENT_STATE_DIR")]
     state_dir: PathBuf,
     /// Where the machine's own root file system lies.
     #[arg(long, default_value = "/", env = "MUSTER_AGENT_ROOT")]
     root: PathBuf,
     /// Where the firmware's fields lie.
-    #[arg(
-        long,
-        default_value = "/sys/class/dmi/id",
-        env = "MUSTER_AGENT_DMI_DIR"
-    )]
+    #[arg(long, default_value = "/sys/class/dmi/id", env = "MUSTER_AGENT_DMI_DIR")]
     dmi_dir: PathBuf,
 }
 
@@ -157,11 +143,7 @@ struct RunArgs {
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     set_up_log(cli.verbose, cli.log_format);
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return end(1, &format!("cannot start: {error}")),
     };
@@ -179,12 +161,7 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Plan(args) => commands::plan(*args).await,
         Command::Reset { place, yes } => commands::reset(&place, yes).await,
         Command::Completion { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "muster-agent",
-                &mut std::io::stdout(),
-            );
+            clap_complete::generate(shell, &mut Cli::command(), "muster-agent", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
         Command::Version => {
@@ -200,9 +177,7 @@ fn set_up_log(verbose: u8, format: LogFormat) {
         1 => "info,muster_agent=debug",
         _ => "debug",
     };
-    let filter = std::env::var("MUSTER_LOG")
-        .ok()
-        .and_then(|text| EnvFilter::try_new(text).ok());
+    let filter = std::env::var("MUSTER_LOG").ok().and_then(|text| EnvFilter::try_new(text).ok());
     let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_target(false)
@@ -238,13 +213,8 @@ mod tests {
         let line = "muster-agent run --server https://boot.prod:9443 --server 10.0.0.6:9443,10.0.0.7:9443 --ca-hash sha256:ab \
                     --token-file - --labels rack=r1 --once";
         let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
-        let Command::Run(args) = cli.command else {
-            panic!("not run")
-        };
-        assert_eq!(
-            args.server,
-            ["https://boot.prod:9443", "10.0.0.6:9443", "10.0.0.7:9443"]
-        );
+        let Command::Run(args) = cli.command else { panic!("not run") };
+        assert_eq!(args.server, ["https://boot.prod:9443", "10.0.0.6:9443", "10.0.0.7:9443"]);
         assert!(args.once && args.token_file.is_some());
     }
 }

@@ -52,10 +52,7 @@ pub enum ConnectError {
 ///
 /// # Errors
 /// [`ConnectError`].
-pub async fn connect_server(
-    url: &ServerUrl,
-    config: Arc<ClientConfig>,
-) -> Result<Channel, ConnectError> {
+pub async fn connect_server(url: &ServerUrl, config: Arc<ClientConfig>) -> Result<Channel, ConnectError> {
     // The name that was dialled proves nothing and is checked by nobody: a server is who its SPIFFE id says.
     let name = ServerName::try_from(url.host().to_owned())
         .unwrap_or_else(|_| ServerName::from(std::net::IpAddr::from([0, 0, 0, 0])));
@@ -71,16 +68,9 @@ pub async fn connect(
     name: ServerName<'static>,
     config: Arc<ClientConfig>,
 ) -> Result<Channel, ConnectError> {
-    let stream = dial(address, name, config)
-        .await
-        .map_err(|source| ConnectError::Io {
-            address: address.to_owned(),
-            source,
-        })?;
-    let http = |source| ConnectError::Http {
-        address: address.to_owned(),
-        source,
-    };
+    let stream =
+        dial(address, name, config).await.map_err(|source| ConnectError::Io { address: address.to_owned(), source })?;
+    let http = |source| ConnectError::Http { address: address.to_owned(), source };
     // "http": tonic must not try TLS a second time.
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(http)?
@@ -90,28 +80,17 @@ pub async fn connect(
     let mut ready = Some(stream);
     // One connection, one channel: a second one would be a reconnect that nobody has noticed.
     let connector = service_fn(move |_: Uri| {
-        let stream = ready
-            .take()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
+        let stream = ready.take().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected));
         async move { stream.map(TokioIo::new) }
     });
-    endpoint
-        .connect_with_connector(connector)
-        .await
-        .map_err(http)
+    endpoint.connect_with_connector(connector).await.map_err(http)
 }
 
-async fn dial(
-    address: &str,
-    name: ServerName<'static>,
-    config: Arc<ClientConfig>,
-) -> io::Result<TlsStream<TcpStream>> {
+async fn dial(address: &str, name: ServerName<'static>, config: Arc<ClientConfig>) -> io::Result<TlsStream<TcpStream>> {
     let dial = async {
         let tcp = TcpStream::connect(address).await?;
         tcp.set_nodelay(true)?;
         TlsConnector::from(config).connect(name, tcp).await
     };
-    timeout(CONNECT_LIMIT, dial)
-        .await
-        .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    timeout(CONNECT_LIMIT, dial).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }

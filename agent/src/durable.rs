@@ -10,20 +10,14 @@ use std::path::{Path, PathBuf};
 /// # Errors
 /// If the disk refuses; the old file is then whole.
 pub fn write(path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
-    let dir = path
-        .parent()
-        .ok_or_else(|| io::Error::other("a file must lie in a directory"))?;
+    let dir = path.parent().ok_or_else(|| io::Error::other("a file must lie in a directory"))?;
     let temporary = temporary_for(path);
     // Left over from a crash, perhaps with another mode.
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(&temporary)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
     let written = file
         .write_all(content)
         // The umask took bits away when the file was made.
@@ -55,10 +49,7 @@ pub fn remove(path: &Path) -> io::Result<()> {
 /// # Errors
 /// If the disk refuses.
 pub fn make_dir(path: &Path, mode: u32) -> io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(mode)
-        .create(path)
+    fs::DirBuilder::new().recursive(true).mode(mode).create(path)
 }
 
 fn sync_dir(dir: &Path) -> io::Result<()> {
@@ -83,10 +74,7 @@ mod tests {
         write(&path, 0o600, b"one").unwrap();
         write(&path, 0o644, b"two").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"two");
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o7777,
-            0o644
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o644);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 

@@ -86,17 +86,12 @@ impl LinkError {
     /// Whether the server is there and does not accept this machine's certificate.
     pub(crate) fn is_rejection(&self) -> bool {
         match self {
-            LinkError::Status(status) => matches!(
-                status.code(),
-                tonic::Code::Unauthenticated | tonic::Code::PermissionDenied
-            ),
-            // rustls tells a failed handshake as invalid data; a dead server is refused, reset or timed out.
-            LinkError::Connect(ConnectError::Io { source, .. }) => {
-                source.kind() == std::io::ErrorKind::InvalidData
+            LinkError::Status(status) => {
+                matches!(status.code(), tonic::Code::Unauthenticated | tonic::Code::PermissionDenied)
             }
-            LinkError::Connect(ConnectError::Http { .. })
-            | LinkError::Closed
-            | LinkError::Protocol(_) => false,
+            // rustls tells a failed handshake as invalid data; a dead server is refused, reset or timed out.
+            LinkError::Connect(ConnectError::Io { source, .. }) => source.kind() == std::io::ErrorKind::InvalidData,
+            LinkError::Connect(ConnectError::Http { .. }) | LinkError::Closed | LinkError::Protocol(_) => false,
         }
     }
 }

@@ -50,40 +50,27 @@ pub async fn list_members(host: &dyn Host, linearizable: bool) -> Result<EtcdMem
     let config = Arc::new(tls(host)?);
     let name = ServerName::from(std::net::IpAddr::from([127, 0, 0, 1]));
     let ask = async {
-        let channel = client::connect(ADDRESS, name, config)
-            .await
-            .map_err(|error| error.to_string())?;
+        let channel = client::connect(ADDRESS, name, config).await.map_err(|error| error.to_string())?;
         let request = MemberListRequest { linearizable };
-        let answer = ClusterClient::new(channel)
-            .member_list(request)
-            .await
-            .map_err(|status| status.message().to_owned())?;
+        let answer =
+            ClusterClient::new(channel).member_list(request).await.map_err(|status| status.message().to_owned())?;
         Ok(members(answer.into_inner()))
     };
     match timeout(LIMIT, ask).await {
         Ok(answer) => answer.map_err(EtcdError::Unreachable),
-        Err(_) => Err(EtcdError::Unreachable(format!(
-            "no answer within {} s",
-            LIMIT.as_secs()
-        ))),
+        Err(_) => Err(EtcdError::Unreachable(format!("no answer within {} s", LIMIT.as_secs()))),
     }
 }
 
 fn tls(host: &dyn Host) -> Result<ClientConfig, EtcdError> {
-    let read = |path: &'static str| {
-        host.read(path)
-            .map_err(|source| EtcdError::Files { path, source })
-    };
+    let read = |path: &'static str| host.read(path).map_err(|source| EtcdError::Files { path, source });
     let unusable = |error: &dyn std::fmt::Display| EtcdError::Certificates(error.to_string());
     let mut roots = RootCertStore::empty();
     for ca in CertificateDer::pem_slice_iter(&read(CA)?) {
-        roots
-            .add(ca.map_err(|e| unusable(&e))?)
-            .map_err(|e| unusable(&e))?;
+        roots.add(ca.map_err(|e| unusable(&e))?).map_err(|e| unusable(&e))?;
     }
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&read(CERTIFICATE)?)
-        .collect::<Result<_, _>>()
-        .map_err(|e| unusable(&e))?;
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_slice_iter(&read(CERTIFICATE)?).collect::<Result<_, _>>().map_err(|e| unusable(&e))?;
     let key = PrivateKeyDer::from_pem_slice(&read(KEY)?).map_err(|e| unusable(&e))?;
     let mut config = ClientConfig::builder_with_provider(muster_trust::provider())
         .with_safe_default_protocol_versions()
@@ -104,9 +91,6 @@ fn members(answer: MemberListResponse) -> EtcdMembers {
     };
     EtcdMembers {
         members: answer.members.into_iter().map(member).collect(),
-        self_id: answer
-            .header
-            .map(|header| format!("{:x}", header.member_id))
-            .unwrap_or_default(),
+        self_id: answer.header.map(|header| format!("{:x}", header.member_id)).unwrap_or_default(),
     }
 }

@@ -65,20 +65,12 @@ pub struct Feed {
 impl Feed {
     /// For the call `key`, which begins now.
     pub fn new(key: Key, news: mpsc::Sender<News>) -> Self {
-        Self {
-            key,
-            began: Instant::now(),
-            news,
-        }
+        Self { key, began: Instant::now(), news }
     }
 
     /// Tells of progress. With the queue full it is dropped: the next one says more.
     pub fn progress(&self, progress: Progress) {
-        drop(self.news.try_send(News::Progress(
-            self.key.clone(),
-            progress,
-            self.elapsed_ms(),
-        )));
+        drop(self.news.try_send(News::Progress(self.key.clone(), progress, self.elapsed_ms())));
     }
 
     /// Tells a scrubbed line, or drops it when the queue is full.
@@ -90,11 +82,7 @@ impl Feed {
     pub async fn ended(self, ended: Ended) {
         let elapsed_ms = self.elapsed_ms();
         // Nobody listens when the agent itself has ended; the journal then says that the call is unfinished.
-        drop(
-            self.news
-                .send(News::Ended(self.key, ended, elapsed_ms))
-                .await,
-        );
+        drop(self.news.send(News::Ended(self.key, ended, elapsed_ms)).await);
     }
 
     fn elapsed_ms(&self) -> u64 {
@@ -138,13 +126,7 @@ impl Executor {
     }
 
     /// Looks into an interrupted call.
-    pub async fn evidence(
-        &self,
-        key: &Key,
-        verb: Verb,
-        node_name: &str,
-        state_dir: &std::path::Path,
-    ) -> Evidence {
+    pub async fn evidence(&self, key: &Key, verb: Verb, node_name: &str, state_dir: &std::path::Path) -> Evidence {
         match self {
             Self::Kubeadm(kubeadm) => kubeadm.evidence(node_name).await,
             Self::Rehearsal(rehearsal) => rehearsal.evidence(key, verb, state_dir),

@@ -76,11 +76,7 @@ pub struct Sources {
 
 impl Default for Sources {
     fn default() -> Self {
-        Self {
-            dmi: "/sys/class/dmi/id".into(),
-            net: "/sys/class/net".into(),
-            proc: "/proc".into(),
-        }
+        Self { dmi: "/sys/class/dmi/id".into(), net: "/sys/class/net".into(), proc: "/proc".into() }
     }
 }
 
@@ -111,30 +107,11 @@ impl Facts {
         let digest = Sha256::digest(name.as_bytes());
         let hex = hex::encode(digest);
         // Locally administered and unicast, so that it can be no real machine's.
-        let mac = format!(
-            "02:{}:{}:{}:{}:{}",
-            &hex[0..2],
-            &hex[2..4],
-            &hex[4..6],
-            &hex[6..8],
-            &hex[8..10]
-        );
+        let mac = format!("02:{}:{}:{}:{}:{}", &hex[0..2], &hex[2..4], &hex[4..6], &hex[6..8], &hex[8..10]);
         // RFC 2544's range for tests; 17 bits are enough to keep a rehearsed fleet apart by eye, not a promise.
-        let address = format!(
-            "198.{}.{}.{}",
-            18 + (digest[10] & 1),
-            digest[11],
-            1 + digest[12] % 254
-        );
+        let address = format!("198.{}.{}.{}", 18 + (digest[10] & 1), digest[11], 1 + digest[12] % 254);
         Self {
-            uuid: format!(
-                "{}-{}-4{}-8{}-{}",
-                &hex[0..8],
-                &hex[8..12],
-                &hex[13..16],
-                &hex[17..20],
-                &hex[20..32]
-            ),
+            uuid: format!("{}-{}-4{}-8{}-{}", &hex[0..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32]),
             serial: format!("REHEARSED-{}", hex[0..12].to_uppercase()),
             manufacturer: "Muster".to_owned(),
             product: "Rehearsed machine".to_owned(),
@@ -149,8 +126,7 @@ impl Facts {
 }
 
 fn hostname(sources: &Sources) -> String {
-    let text =
-        std::fs::read_to_string(sources.proc.join("sys/kernel/hostname")).unwrap_or_default();
+    let text = std::fs::read_to_string(sources.proc.join("sys/kernel/hostname")).unwrap_or_default();
     text.trim().to_owned()
 }
 
@@ -161,10 +137,7 @@ mod tests {
     #[test]
     fn a_machine_without_firmware_tables_still_has_facts() {
         let dir = tempfile::tempdir().unwrap();
-        let sources = Sources {
-            dmi: dir.path().join("absent"),
-            ..Sources::default()
-        };
+        let sources = Sources { dmi: dir.path().join("absent"), ..Sources::default() };
         let facts = Facts::read(&sources);
         assert_eq!((facts.uuid.as_str(), facts.dropped.len()), ("", 0));
         assert!(!facts.hostname.is_empty() && !facts.architecture.is_empty());

@@ -38,14 +38,7 @@ pub struct Identity {
 
 impl Identity {
     /// Of what a server answered.
-    pub fn new(
-        node_id: &str,
-        fleet: &str,
-        generation: u64,
-        key: u64,
-        chain: &[Vec<u8>],
-        root: &[u8],
-    ) -> Self {
+    pub fn new(node_id: &str, fleet: &str, generation: u64, key: u64, chain: &[Vec<u8>], root: &[u8]) -> Self {
         Self {
             node_id: node_id.to_owned(),
             fleet: fleet.to_owned(),
@@ -60,12 +53,7 @@ impl Identity {
     /// The same machine with the answer to a renewal.
     #[must_use]
     pub fn renewed(&self, generation: u64, key: u64, chain: &[Vec<u8>]) -> Self {
-        Self {
-            generation,
-            key,
-            chain: chain.iter().map(hex::encode).collect(),
-            ..self.clone()
-        }
+        Self { generation, key, chain: chain.iter().map(hex::encode).collect(), ..self.clone() }
     }
 
     /// The certificates, the leaf first.
@@ -89,16 +77,13 @@ impl Identity {
     /// # Errors
     /// If it is no node's certificate.
     pub fn validity(&self) -> Result<(u64, u64), KeyError> {
-        let peer = Peer::of_certificates(&self.chain()?)
-            .map_err(|error| KeyError::Certificate(error.to_string()))?;
+        let peer = Peer::of_certificates(&self.chain()?).map_err(|error| KeyError::Certificate(error.to_string()))?;
         Ok((peer.not_before_ms, peer.not_after_ms))
     }
 }
 
 fn decode(text: &str) -> Result<CertificateDer<'static>, KeyError> {
-    hex::decode(text)
-        .map(CertificateDer::from)
-        .map_err(|error| KeyError::Certificate(error.to_string()))
+    hex::decode(text).map(CertificateDer::from).map_err(|error| KeyError::Certificate(error.to_string()))
 }
 
 /// When a certificate is to be renewed: at two thirds of its life, at most a twentieth earlier by `share` (0 to 255), so that
@@ -156,9 +141,7 @@ impl IdentityKey {
     pub fn request(&self) -> Result<Vec<u8>, KeyError> {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        let request = params
-            .serialize_request(&self.pair)
-            .map_err(|error| KeyError::Certificate(error.to_string()))?;
+        let request = params.serialize_request(&self.pair).map_err(|error| KeyError::Certificate(error.to_string()))?;
         Ok(request.der().to_vec())
     }
 
@@ -186,13 +169,8 @@ impl Keyring {
     /// # Errors
     /// If the disk refuses.
     pub fn open(dir: &Path) -> Result<Self, KeyError> {
-        durable::make_dir(dir, 0o700).map_err(|source| KeyError::Disk {
-            path: dir.to_owned(),
-            source,
-        })?;
-        Ok(Self {
-            dir: dir.to_owned(),
-        })
+        durable::make_dir(dir, 0o700).map_err(|source| KeyError::Disk { path: dir.to_owned(), source })?;
+        Ok(Self { dir: dir.to_owned() })
     }
 
     /// The stored identity, if a fleet has given one.
@@ -204,9 +182,7 @@ impl Keyring {
         let Some(bytes) = self.read(&path)? else {
             return Ok(None);
         };
-        serde_json::from_slice(&bytes)
-            .map(Some)
-            .map_err(|error| KeyError::Certificate(error.to_string()))
+        serde_json::from_slice(&bytes).map(Some).map_err(|error| KeyError::Certificate(error.to_string()))
     }
 
     /// Replaces the stored identity.
@@ -214,8 +190,7 @@ impl Keyring {
     /// # Errors
     /// If the disk refuses.
     pub fn keep(&self, identity: &Identity) -> Result<(), KeyError> {
-        let text = serde_json::to_vec_pretty(identity)
-            .map_err(|error| KeyError::Certificate(error.to_string()))?;
+        let text = serde_json::to_vec_pretty(identity).map_err(|error| KeyError::Certificate(error.to_string()))?;
         self.write(&self.dir.join("identity.json"), &text)
     }
 
@@ -226,15 +201,12 @@ impl Keyring {
     pub fn key(&self, number: u64) -> Result<IdentityKey, KeyError> {
         let path = self.dir.join(format!("identity-{number}.key"));
         if let Some(pem) = self.read(&path)? {
-            let pem =
-                std::str::from_utf8(&pem).map_err(|_| KeyError::Key { path: path.clone() })?;
+            let pem = std::str::from_utf8(&pem).map_err(|_| KeyError::Key { path: path.clone() })?;
             let pair = KeyPair::from_pkcs8_pem_and_sign_algo(pem, &rcgen::PKCS_ECDSA_P256_SHA256);
-            return pair
-                .map(|pair| IdentityKey { pair })
-                .map_err(|_| KeyError::Key { path });
+            return pair.map(|pair| IdentityKey { pair }).map_err(|_| KeyError::Key { path });
         }
-        let pair = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)
-            .map_err(|_| KeyError::Key { path: path.clone() })?;
+        let pair =
+            KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(|_| KeyError::Key { path: path.clone() })?;
         self.write(&path, &Zeroizing::new(pair.serialize_pem().into_bytes()))?;
         Ok(IdentityKey { pair })
     }
@@ -268,18 +240,12 @@ impl Keyring {
         match fs::read(path) {
             Ok(bytes) => Ok(Some(Zeroizing::new(bytes))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(KeyError::Disk {
-                path: path.to_owned(),
-                source,
-            }),
+            Err(source) => Err(KeyError::Disk { path: path.to_owned(), source }),
         }
     }
 
     fn write(&self, path: &Path, content: &[u8]) -> Result<(), KeyError> {
-        durable::write(path, 0o600, content).map_err(|source| KeyError::Disk {
-            path: path.to_owned(),
-            source,
-        })
+        durable::write(path, 0o600, content).map_err(|source| KeyError::Disk { path: path.to_owned(), source })
     }
 }
 
@@ -288,17 +254,11 @@ pub fn is_ephemeral(dir: &Path) -> bool {
     const TMPFS: i64 = 0x0102_1994;
     const RAMFS: i64 = 0x8584_58f6;
     const OVERLAY: i64 = 0x794c_7630;
-    let kind = |path: &Path| {
-        rustix::fs::statfs(path)
-            .ok()
-            .map(|found| found.f_type as i64 & 0xffff_ffff)
-    };
+    let kind = |path: &Path| rustix::fs::statfs(path).ok().map(|found| found.f_type as i64 & 0xffff_ffff);
     match kind(dir) {
         Some(TMPFS | RAMFS) => true,
         // What is written lies in the upper directory; one that cannot be seen from here may be anything.
-        Some(OVERLAY) => upper_dir()
-            .and_then(|upper| kind(&upper))
-            .is_some_and(|kind| kind == TMPFS || kind == RAMFS),
+        Some(OVERLAY) => upper_dir().and_then(|upper| kind(&upper)).is_some_and(|kind| kind == TMPFS || kind == RAMFS),
         _ => false,
     }
 }
@@ -306,14 +266,11 @@ pub fn is_ephemeral(dir: &Path) -> bool {
 /// The upper directory of the root, if that is an overlay.
 fn upper_dir() -> Option<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
-    let root = mounts.lines().rfind(|line| {
-        line.split(' ').nth(1) == Some("/") && line.split(' ').nth(2) == Some("overlay")
-    })?;
+    let root = mounts
+        .lines()
+        .rfind(|line| line.split(' ').nth(1) == Some("/") && line.split(' ').nth(2) == Some("overlay"))?;
     let options = root.split(' ').nth(3)?;
-    options
-        .split(',')
-        .find_map(|option| option.strip_prefix("upperdir="))
-        .map(PathBuf::from)
+    options.split(',').find_map(|option| option.strip_prefix("upperdir=")).map(PathBuf::from)
 }
 
 /// How long an unreachable server is waited for before a renewal is tried again.
@@ -332,24 +289,11 @@ mod tests {
         let (first, again) = (keyring.key(1).unwrap(), keyring.key(1).unwrap());
         assert_eq!(first.fingerprint(), again.fingerprint());
         assert_ne!(first.fingerprint(), keyring.key(2).unwrap().fingerprint());
-        assert_eq!(
-            keyring.sealing().unwrap().public(),
-            keyring.sealing().unwrap().public()
-        );
+        assert_eq!(keyring.sealing().unwrap().public(), keyring.sealing().unwrap().public());
         for entry in fs::read_dir(dir.path().join("state")).unwrap() {
-            assert_eq!(
-                entry.unwrap().metadata().unwrap().permissions().mode() & 0o777,
-                0o600
-            );
+            assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
         }
-        assert_eq!(
-            fs::metadata(dir.path().join("state"))
-                .unwrap()
-                .permissions()
-                .mode()
-                & 0o777,
-            0o700
-        );
+        assert_eq!(fs::metadata(dir.path().join("state")).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]
@@ -374,10 +318,7 @@ mod tests {
         keyring.key(1).unwrap();
         keyring.key(2).unwrap();
         keyring.drop_older(2);
-        assert!(
-            !dir.path().join("identity-1.key").exists()
-                && dir.path().join("identity-2.key").exists()
-        );
+        assert!(!dir.path().join("identity-1.key").exists() && dir.path().join("identity-2.key").exists());
     }
 
     #[test]
@@ -394,9 +335,6 @@ mod tests {
     fn a_key_does_not_print() {
         let dir = tempfile::tempdir().unwrap();
         let key = Keyring::open(dir.path()).unwrap().key(1).unwrap();
-        assert_eq!(
-            format!("{key:?}"),
-            format!("IdentityKey({})", key.fingerprint())
-        );
+        assert_eq!(format!("{key:?}"), format!("IdentityKey({})", key.fingerprint()));
     }
 }

@@ -58,29 +58,18 @@ impl Verb {
     pub const fn makes_member(self) -> bool {
         matches!(
             self,
-            Verb::Init
-                | Verb::JoinPrepare
-                | Verb::JoinEtcd
-                | Verb::JoinFinish
-                | Verb::JoinWhole
-                | Verb::JoinWorker
+            Verb::Init | Verb::JoinPrepare | Verb::JoinEtcd | Verb::JoinFinish | Verb::JoinWhole | Verb::JoinWorker
         )
     }
 
     /// Whether the call is the first of a join, and so needs a clean machine.
     pub const fn begins_join(self) -> bool {
-        matches!(
-            self,
-            Verb::Init | Verb::JoinPrepare | Verb::JoinWhole | Verb::JoinWorker
-        )
+        matches!(self, Verb::Init | Verb::JoinPrepare | Verb::JoinWhole | Verb::JoinWorker)
     }
 
     /// Whether the machine is a member once the call has succeeded.
     pub const fn ends_join(self) -> bool {
-        matches!(
-            self,
-            Verb::Init | Verb::JoinFinish | Verb::JoinWhole | Verb::JoinWorker
-        )
+        matches!(self, Verb::Init | Verb::JoinFinish | Verb::JoinWhole | Verb::JoinWorker)
     }
 
     /// Whether it only looks. It may last for ever (a cluster without a network plugin) and must not keep a custodian
@@ -161,17 +150,12 @@ pub struct Instruction {
 impl Instruction {
     /// The step with this key, if it is of this attempt.
     pub fn step(&self, key: &Key) -> Option<&Step> {
-        self.steps
-            .iter()
-            .find(|step| key.attempt == self.attempt && step.id == key.step)
+        self.steps.iter().find(|step| key.attempt == self.attempt && step.id == key.step)
     }
 
     /// The key of one of its steps.
     pub fn key(&self, step: &Step) -> Key {
-        Key {
-            attempt: self.attempt,
-            step: step.id.clone(),
-        }
+        Key { attempt: self.attempt, step: step.id.clone() }
     }
 }
 
@@ -225,10 +209,6 @@ impl fmt::Debug for Payload {
 impl Payload {
     /// Paths of the files that hold a credential of this join only.
     pub fn transient_paths(&self) -> Vec<String> {
-        self.files
-            .iter()
-            .filter(|file| file.transient)
-            .map(|file| file.path.clone())
-            .collect()
+        self.files.iter().filter(|file| file.transient).map(|file| file.path.clone()).collect()
     }
 }

@@ -52,16 +52,7 @@ impl State {
 
     /// Whether a server still has to be told.
     pub const fn is_unreported(&self) -> bool {
-        matches!(
-            self,
-            State::Succeeded {
-                reported: false,
-                ..
-            } | State::Failed {
-                reported: false,
-                ..
-            }
-        )
+        matches!(self, State::Succeeded { reported: false, .. } | State::Failed { reported: false, .. })
     }
 }
 
@@ -127,10 +118,7 @@ impl Journal {
             entries: self
                 .entries
                 .iter()
-                .map(|(key, entry)| StoredEntry {
-                    key: key.clone(),
-                    entry: entry.clone(),
-                })
+                .map(|(key, entry)| StoredEntry { key: key.clone(), entry: entry.clone() })
                 .collect(),
         };
         // Maps with string keys, numbers, strings and lists only: this cannot fail.
@@ -144,9 +132,7 @@ impl Journal {
     pub fn from_json(bytes: &[u8]) -> Result<Self, JournalError> {
         let stored: Stored = serde_json::from_slice(bytes).map_err(JournalError::Unreadable)?;
         if stored.format != FORMAT {
-            return Err(JournalError::Format {
-                found: stored.format,
-            });
+            return Err(JournalError::Format { found: stored.format });
         }
         Ok(Self {
             attempt: stored.attempt,
@@ -154,11 +140,7 @@ impl Journal {
             joined: stored.joined,
             config_path: stored.config_path,
             litter: stored.litter,
-            entries: stored
-                .entries
-                .into_iter()
-                .map(|stored| (stored.key, stored.entry))
-                .collect(),
+            entries: stored.entries.into_iter().map(|stored| (stored.key, stored.entry)).collect(),
         })
     }
 }
@@ -194,9 +176,7 @@ pub struct JournalFile {
 impl JournalFile {
     /// The journal of the agent whose state lies in `state_dir`.
     pub fn in_dir(state_dir: &Path) -> Self {
-        Self {
-            path: state_dir.join("journal.json"),
-        }
+        Self { path: state_dir.join("journal.json") }
     }
 
     /// What it holds; an absent file is an empty journal.
@@ -207,10 +187,7 @@ impl JournalFile {
         match std::fs::read(&self.path) {
             Ok(bytes) => Journal::from_json(&bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Journal::default()),
-            Err(source) => Err(JournalError::Disk {
-                path: self.path.clone(),
-                source,
-            }),
+            Err(source) => Err(JournalError::Disk { path: self.path.clone(), source }),
         }
     }
 
@@ -219,10 +196,8 @@ impl JournalFile {
     /// # Errors
     /// [`JournalError::Disk`].
     pub fn save(&self, journal: &Journal) -> Result<(), JournalError> {
-        durable::write(&self.path, 0o600, &journal.to_json()).map_err(|source| JournalError::Disk {
-            path: self.path.clone(),
-            source,
-        })
+        durable::write(&self.path, 0o600, &journal.to_json())
+            .map_err(|source| JournalError::Disk { path: self.path.clone(), source })
     }
 }
 
@@ -232,15 +207,8 @@ mod tests {
     use crate::kubeadm::Cause;
 
     fn mk_journal() -> Journal {
-        let key = |step: &str| Key {
-            attempt: 2,
-            step: step.to_owned(),
-        };
-        let entry = |verb, state| Entry {
-            verb,
-            errand: false,
-            state,
-        };
+        let key = |step: &str| Key { attempt: 2, step: step.to_owned() };
+        let entry = |verb, state| Entry { verb, errand: false, state };
         Journal {
             attempt: 2,
             changed_by: Some(2),
@@ -248,15 +216,7 @@ mod tests {
             config_path: Some("/etc/muster/join.yaml".to_owned()),
             litter: vec!["/etc/muster/join.yaml".to_owned()],
             entries: BTreeMap::from([
-                (
-                    key("prepare"),
-                    entry(
-                        Verb::JoinPrepare,
-                        State::Started {
-                            phase: "certs".to_owned(),
-                        },
-                    ),
-                ),
+                (key("prepare"), entry(Verb::JoinPrepare, State::Started { phase: "certs".to_owned() })),
                 (
                     key("etcd-join"),
                     entry(
@@ -270,14 +230,7 @@ mod tests {
                 ),
                 (
                     key("ready"),
-                    entry(
-                        Verb::WaitReady,
-                        State::Succeeded {
-                            seen: Seen::default(),
-                            elapsed_ms: 1,
-                            reported: false,
-                        },
-                    ),
+                    entry(Verb::WaitReady, State::Succeeded { seen: Seen::default(), elapsed_ms: 1, reported: false }),
                 ),
             ]),
         }
@@ -298,13 +251,8 @@ mod tests {
         let file = JournalFile::in_dir(dir.path());
         std::fs::write(dir.path().join("journal.json"), b"{").unwrap();
         assert!(matches!(file.load(), Err(JournalError::Unreadable(_))));
-        let newer = String::from_utf8(mk_journal().to_json())
-            .unwrap()
-            .replace("\"format\": 1", "\"format\": 9");
+        let newer = String::from_utf8(mk_journal().to_json()).unwrap().replace("\"format\": 1", "\"format\": 9");
         std::fs::write(dir.path().join("journal.json"), newer).unwrap();
-        assert!(matches!(
-            file.load(),
-            Err(JournalError::Format { found: 9 })
-        ));
+        assert!(matches!(file.load(), Err(JournalError::Format { found: 9 })));
     }
 }

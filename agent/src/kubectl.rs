@@ -17,6 +17,10 @@ use crate::report::{Ended, Failure, NodeObservation, Progress, Seen};
 const ADMIN: &str = "/etc/kubernetes/admin.conf";
 const KUBELET: &str = "/etc/kubernetes/kubelet.conf";
 
+/// Server-side: a client-side apply would copy each Secret, token included, into an annotation. Conflicts are forced: the
+/// objects are Muster's own.
+const APPLY: [&str; 5] = ["apply", "--server-side", "--force-conflicts", "-f", "-"];
+
 /// A look takes milliseconds, or the API server is not there.
 const LOOK_LIMIT: Duration = Duration::from_secs(15);
 
@@ -42,7 +46,7 @@ impl Kubectl<'_> {
     pub async fn apply(&self, payload: &Payload) -> Ended {
         if !payload.manifest.is_empty() {
             let stdin = Zeroizing::new(payload.manifest.to_vec());
-            let ended = self.call(&["apply", "-f", "-"], Some(stdin)).await;
+            let ended = self.call(&APPLY, Some(stdin)).await;
             if !matches!(ended, Ended::Succeeded(_)) {
                 return ended;
             }
@@ -68,13 +72,7 @@ impl Kubectl<'_> {
     /// Deletes objects; absent ones are fine.
     pub async fn delete(&self, objects: &[ObjectName]) -> Ended {
         for object in objects {
-            let mut arguments = vec![
-                "delete",
-                &object.kind,
-                &object.name,
-                "--ignore-not-found",
-                "--wait=false",
-            ];
+            let mut arguments = vec!["delete", &object.kind, &object.name, "--ignore-not-found", "--wait=false"];
             if !object.namespace.is_empty() {
                 arguments.extend(["-n", &object.namespace]);
             }
@@ -88,10 +86,7 @@ impl Kubectl<'_> {
 
     async fn call(&self, arguments: &[&str], stdin: Option<Zeroizing<Vec<u8>>>) -> Ended {
         let call = mk_call(ADMIN, arguments, stdin, self.limit, &self.stop);
-        let ended = self
-            .host
-            .run(call, &mut |line| self.feed.line(self.scrubber.line(line)))
-            .await;
+        let ended = self.host.run(call, &mut |line| self.feed.line(self.scrubber.line(line))).await;
         let output = match ended {
             Ok(output) => output,
             Err(error) => {
@@ -113,11 +108,7 @@ impl Kubectl<'_> {
     }
 
     fn failure(&self, output: &Output) -> Failure {
-        let lines: Vec<String> = output
-            .lines
-            .iter()
-            .map(|line| self.scrubber.line(line))
-            .collect();
+        let lines: Vec<String> = output.lines.iter().map(|line| self.scrubber.line(line)).collect();
         match diagnose(lines.iter().map(String::as_str)) {
             Some(found) => Failure::untouched(found.cause, found.message),
             None => Failure::untouched(Cause::Unknown, lines.last().cloned().unwrap_or_default()),
@@ -132,89 +123,39 @@ fn mk_call(
     limit: Duration,
     stop: &CancellationToken,
 ) -> Call {
-    let mut all = vec![
-        "--kubeconfig".to_owned(),
-        kubeconfig.to_owned(),
-        "--request-timeout=30s".to_owned(),
-    ];
+    let mut all = vec!["--kubeconfig".to_owned(), kubeconfig.to_owned(), "--request-timeout=30s".to_owned()];
     all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-    Call {
-        program: "kubectl",
-        arguments: all,
-        stdin,
-        limit,
-        stop: stop.clone(),
-    }
+    Call { program: "kubectl", arguments: all, stdin, limit, stop: stop.clone() }
 }
 
 /// Runs kubectl for a look; `None` if it could not be run at all or was cut short.
 async fn look(host: &dyn Host, kubeconfig: &str, arguments: &[&str]) -> Option<Output> {
-    let call = mk_call(
-        kubeconfig,
-        arguments,
-        None,
-        LOOK_LIMIT,
-        &CancellationToken::new(),
-    );
-    host.run(call, &mut |_| {})
-        .await
-        .ok()
-        .filter(|output| matches!(output.exit, Exit::Code(_)))
+    let call = mk_call(kubeconfig, arguments, None, LOOK_LIMIT, &CancellationToken::new());
+    host.run(call, &mut |_| {}).await.ok().filter(|output| matches!(output.exit, Exit::Code(_)))
 }
 
 /// Yes if it succeeded, no if the API server said no, else unknown.
 fn answer(output: Option<&Output>) -> Answer {
     match output {
         Some(output) if output.succeeded() => Answer::Yes,
-        Some(output)
-            if output
-                .lines
-                .iter()
-                .any(|line| line.starts_with("Error from server (NotFound)")) =>
-        {
-            Answer::No
-        }
+        Some(output) if output.lines.iter().any(|line| line.starts_with("Error from server (NotFound)")) => Answer::No,
         _ => Answer::Unknown,
     }
 }
 
 /// Whether the API server says that it is ready, asked as administrator.
 pub async fn api_ready(host: &dyn Host) -> Answer {
-    answer(
-        look(host, ADMIN, &["get", "--raw", "/readyz"])
-            .await
-            .as_ref(),
-    )
+    answer(look(host, ADMIN, &["get", "--raw", "/readyz"]).await.as_ref())
 }
 
 /// Whether init came as far as uploading its configuration.
 pub async fn kubeadm_config_exists(host: &dyn Host) -> Answer {
-    answer(
-        look(
-            host,
-            ADMIN,
-            &[
-                "get",
-                "configmap",
-                "kubeadm-config",
-                "-n",
-                "kube-system",
-                "-o",
-                "name",
-            ],
-        )
-        .await
-        .as_ref(),
-    )
+    answer(look(host, ADMIN, &["get", "configmap", "kubeadm-config", "-n", "kube-system", "-o", "name"]).await.as_ref())
 }
 
 /// Whether the own Node exists, asked as the kubelet.
 pub async fn node_exists(host: &dyn Host, name: &str) -> Answer {
-    answer(
-        look(host, KUBELET, &["get", "node", name, "-o", "name"])
-            .await
-            .as_ref(),
-    )
+    answer(look(host, KUBELET, &["get", "node", name, "-o", "name"]).await.as_ref())
 }
 
 /// The own Node as the kubelet may see it; `None` if the API server could not be asked.
@@ -222,10 +163,9 @@ pub async fn observe_node(host: &dyn Host, name: &str) -> Option<NodeObservation
     let output = look(host, KUBELET, &["get", "node", name, "-o", "json"]).await?;
     match answer(Some(&output)) {
         Answer::Yes => parse_node(&output.stdout.concat()),
-        Answer::No => Some(NodeObservation {
-            message: format!("there is no Node {name} yet"),
-            ..NodeObservation::default()
-        }),
+        Answer::No => {
+            Some(NodeObservation { message: format!("there is no Node {name} yet"), ..NodeObservation::default() })
+        }
         Answer::Unknown => None,
     }
 }
@@ -270,11 +210,7 @@ struct NodeInfo {
 
 fn parse_node(json: &str) -> Option<NodeObservation> {
     let node: Node = serde_json::from_str(json).ok()?;
-    let ready = node
-        .status
-        .conditions
-        .into_iter()
-        .find(|condition| condition.kind == "Ready");
+    let ready = node.status.conditions.into_iter().find(|condition| condition.kind == "Ready");
     let mut observation = NodeObservation {
         found: true,
         kubelet_version: node.status.node_info.kubelet_version,
@@ -301,10 +237,7 @@ pub async fn wait_ready(host: &dyn Host, job: &Job, feed: &Feed) -> Ended {
         };
         if let Some(node) = seen {
             if node.ready {
-                return Ended::Succeeded(Seen {
-                    members: None,
-                    node: Some(node),
-                });
+                return Ended::Succeeded(Seen { members: None, node: Some(node) });
             }
             if last.as_ref() != Some(&node) {
                 feed.progress(Progress::Node(node.clone()));
@@ -340,14 +273,8 @@ mod tests {
             {"type":"Ready","status":"False","reason":"KubeletNotReady","message":"cni plugin not initialized"}]}}"#;
         let node = parse_node(json).unwrap();
         assert!(node.found && !node.ready);
-        assert_eq!(
-            (node.reason.as_str(), node.message.as_str()),
-            ("KubeletNotReady", "cni plugin not initialized")
-        );
-        assert_eq!(
-            (node.kubelet_version.as_str(), node.uid.as_str()),
-            ("v1.36.2", "u-1")
-        );
+        assert_eq!((node.reason.as_str(), node.message.as_str()), ("KubeletNotReady", "cni plugin not initialized"));
+        assert_eq!((node.kubelet_version.as_str(), node.uid.as_str()), ("v1.36.2", "u-1"));
     }
 
     #[test]
@@ -358,21 +285,10 @@ mod tests {
 
     #[test]
     fn only_the_servers_own_not_found_is_a_no() {
-        let output = |line: &str| Output {
-            exit: Exit::Code(Some(1)),
-            stdout: Vec::new(),
-            lines: vec![line.to_owned()],
-        };
-        assert_eq!(
-            answer(Some(&output(
-                "Error from server (NotFound): nodes \"a\" not found"
-            ))),
-            Answer::No
-        );
-        assert_eq!(
-            answer(Some(&output("The connection to the server was refused"))),
-            Answer::Unknown
-        );
+        let output =
+            |line: &str| Output { exit: Exit::Code(Some(1)), stdout: Vec::new(), lines: vec![line.to_owned()] };
+        assert_eq!(answer(Some(&output("Error from server (NotFound): nodes \"a\" not found"))), Answer::No);
+        assert_eq!(answer(Some(&output("The connection to the server was refused"))), Answer::Unknown);
         assert_eq!(answer(None), Answer::Unknown);
     }
 }

@@ -31,9 +31,7 @@ enum Busy {
 impl Busy {
     fn key(&self) -> &Key {
         match self {
-            Busy::Probing { key, .. } | Busy::Opening { key, .. } | Busy::Running { key, .. } => {
-                key
-            }
+            Busy::Probing { key, .. } | Busy::Opening { key, .. } | Busy::Running { key, .. } => key,
         }
     }
 }
@@ -57,10 +55,7 @@ pub struct Phase {
 impl Phase {
     /// The phase of a new life with the journal of the last.
     pub fn new(journal: Journal) -> Self {
-        Self {
-            journal,
-            ..Self::default()
-        }
+        Self { journal, ..Self::default() }
     }
 
     /// What is to be on the disk.
@@ -80,19 +75,12 @@ impl Phase {
 
     /// Whether the server has recorded everything there is to record.
     pub fn is_told(&self) -> bool {
-        !self
-            .journal
-            .entries
-            .values()
-            .any(|entry| entry.state.is_unreported())
+        !self.journal.entries.values().any(|entry| entry.state.is_unreported())
     }
 
     /// Whether the server has said that all is done, and nothing runs or waits to be told.
     pub fn is_complete(&self) -> bool {
-        let complete = self
-            .instruction
-            .as_ref()
-            .is_some_and(|instruction| instruction.complete);
+        let complete = self.instruction.as_ref().is_some_and(|instruction| instruction.complete);
         complete && self.is_idle() && self.is_told()
     }
 
@@ -108,17 +96,10 @@ impl Phase {
             }
             Input::Instruction(instruction) => self.instructed(instruction, &mut actions),
             Input::Acknowledged(sequence) => self.acknowledged(sequence, &mut actions),
-            Input::Opened {
-                config_path,
-                transient,
-            } => self.opened(config_path, transient, &mut actions),
+            Input::Opened { config_path, transient } => self.opened(config_path, transient, &mut actions),
             Input::Probed(evidence) => self.probed(evidence, &mut actions),
-            Input::Progress(key, progress, elapsed_ms) => {
-                self.progressed(key, progress, elapsed_ms, &mut actions)
-            }
-            Input::Ended(key, ended, elapsed_ms) => {
-                self.ended(key, ended, elapsed_ms, &mut actions)
-            }
+            Input::Progress(key, progress, elapsed_ms) => self.progressed(key, progress, elapsed_ms, &mut actions),
+            Input::Ended(key, ended, elapsed_ms) => self.ended(key, ended, elapsed_ms, &mut actions),
         }
         (self, actions)
     }
@@ -144,9 +125,7 @@ impl Phase {
         self.journal.attempt = instruction.attempt;
         self.journal.config_path = None;
         let kept = self.busy.as_ref().map(Busy::key).cloned();
-        self.journal
-            .entries
-            .retain(|key, _| key.attempt >= instruction.attempt || Some(key) == kept.as_ref());
+        self.journal.entries.retain(|key, _| key.attempt >= instruction.attempt || Some(key) == kept.as_ref());
         self.latest.retain(|key, _| Some(key) == kept.as_ref());
         actions.push(Action::Save);
         if let Some(key) = self.watching.take() {
@@ -179,11 +158,7 @@ impl Phase {
         let Some(instruction) = &self.instruction else {
             return false;
         };
-        let mut steps = instruction
-            .steps
-            .iter()
-            .filter(|step| step.verb.makes_member())
-            .peekable();
+        let mut steps = instruction.steps.iter().filter(|step| step.verb.makes_member()).peekable();
         self.is_idle() && steps.peek().is_some() && steps.all(|step| step.done)
     }
 
@@ -221,81 +196,44 @@ impl Phase {
 
     /// The first step of the join that is not recorded as done, if it may run and has not ended here.
     fn frontier<'a>(&self, instruction: &'a Instruction) -> Option<&'a Step> {
-        let step = instruction
-            .steps
-            .iter()
-            .filter(|step| !step.errand)
-            .find(|step| !step.done)?;
+        let step = instruction.steps.iter().filter(|step| !step.errand).find(|step| !step.done)?;
         (step.open && !self.has_ended(&instruction.key(step))).then_some(step)
     }
 
     fn next<'a>(&self, instruction: &'a Instruction) -> Option<&'a Step> {
-        let join = self
-            .frontier(instruction)
-            .filter(|step| !step.verb.only_looks());
+        let join = self.frontier(instruction).filter(|step| !step.verb.only_looks());
         let errand = || {
-            let mut errands = instruction
-                .steps
-                .iter()
-                .filter(|step| step.errand && step.open && !step.done);
+            let mut errands = instruction.steps.iter().filter(|step| step.errand && step.open && !step.done);
             errands.find(|step| !self.has_ended(&instruction.key(step)))
         };
         join.or_else(errand)
     }
 
     fn has_ended(&self, key: &Key) -> bool {
-        self.journal
-            .entries
-            .get(key)
-            .is_some_and(|entry| entry.state.is_terminal())
+        self.journal.entries.get(key).is_some_and(|entry| entry.state.is_terminal())
     }
 
     fn begin(&mut self, key: Key, step: &Step, actions: &mut Vec<Action>) {
         let verb = step.verb;
         let interrupted = self.journal.entries.contains_key(&key);
         if interrupted && verb.makes_member() {
-            self.busy = Some(Busy::Probing {
-                key: key.clone(),
-                verb,
-                looks: 1,
-            });
-            actions.push(Action::Probe {
-                key,
-                verb,
-                again: false,
-            });
+            self.busy = Some(Busy::Probing { key: key.clone(), verb, looks: 1 });
+            actions.push(Action::Probe { key, verb, again: false });
             return;
         }
         // What another attempt left half done would stand in the way. A machine that is a member is left alone: kubeadm
         // refuses, and whoever wants it reset says so.
-        let half_done = self
-            .journal
-            .changed_by
-            .is_some_and(|attempt| attempt < key.attempt)
-            && !self.journal.joined;
-        let mode = if verb.begins_join() && half_done {
-            Mode::ResetFirst
-        } else {
-            Mode::Fresh
-        };
+        let half_done = self.journal.changed_by.is_some_and(|attempt| attempt < key.attempt) && !self.journal.joined;
+        let mode = if verb.begins_join() && half_done { Mode::ResetFirst } else { Mode::Fresh };
         self.open(key, verb, mode, actions);
     }
 
     fn open(&mut self, key: Key, verb: Verb, mode: Mode, actions: &mut Vec<Action>) {
-        self.busy = Some(Busy::Opening {
-            key: key.clone(),
-            verb,
-            mode,
-        });
+        self.busy = Some(Busy::Opening { key: key.clone(), verb, mode });
         actions.push(Action::Open(key));
     }
 
-    fn opened(
-        &mut self,
-        config_path: Option<String>,
-        transient: Vec<String>,
-        actions: &mut Vec<Action>,
-    ) {
+    fn opened(&mut self, config_path: Option<String>, transient: Vec<String>, actions: &mut Vec<Action>) {
         let Some(Busy::Opening { key, verb, mode }) = self.busy.take() else {
             return;
         };
@@ -310,25 +248,15 @@ impl Phase {
         if verb.makes_member() {
             self.journal.changed_by = Some(key.attempt);
         }
-        self.busy = Some(Busy::Running {
-            key: key.clone(),
-            verb,
-        });
+        self.busy = Some(Busy::Running { key: key.clone(), verb });
         self.run(key, verb, mode, actions);
     }
 
     fn run(&mut self, key: Key, verb: Verb, mode: Mode, actions: &mut Vec<Action>) {
         let errand = self.is_errand(&key);
-        self.journal.entries.insert(
-            key.clone(),
-            Entry {
-                verb,
-                errand,
-                state: State::Started {
-                    phase: String::new(),
-                },
-            },
-        );
+        self.journal
+            .entries
+            .insert(key.clone(), Entry { verb, errand, state: State::Started { phase: String::new() } });
         actions.push(Action::Save);
         self.send(key.clone(), Outcome::Started, 0, actions);
         actions.push(Action::Run { key, verb, mode });
@@ -336,12 +264,7 @@ impl Phase {
 
     fn is_errand(&self, key: &Key) -> bool {
         let known = self.journal.entries.get(key).map(|entry| entry.errand);
-        let asked = || {
-            self.instruction
-                .as_ref()
-                .and_then(|i| i.step(key))
-                .is_some_and(|step| step.errand)
-        };
+        let asked = || self.instruction.as_ref().and_then(|i| i.step(key)).is_some_and(|step| step.errand);
         known.unwrap_or_else(asked)
     }
 
@@ -350,10 +273,7 @@ impl Phase {
         let Some(instruction) = &self.instruction else {
             return false;
         };
-        !instruction.hold
-            && instruction
-                .step(key)
-                .is_some_and(|step| step.open && !step.done)
+        !instruction.hold && instruction.step(key).is_some_and(|step| step.open && !step.done)
     }
 
     fn probed(&mut self, evidence: Evidence, actions: &mut Vec<Action>) {
@@ -366,24 +286,13 @@ impl Phase {
         }
         match verdict {
             Verdict::Completed => {
-                let seen = Seen {
-                    members: evidence.members,
-                    node: None,
-                };
+                let seen = Seen { members: evidence.members, node: None };
                 self.conclude(&key, verb, Ended::Succeeded(seen), 0, actions);
                 self.proceed(actions);
             }
             Verdict::Unclear => {
-                self.busy = Some(Busy::Probing {
-                    key: key.clone(),
-                    verb,
-                    looks: looks + 1,
-                });
-                actions.push(Action::Probe {
-                    key,
-                    verb,
-                    again: true,
-                });
+                self.busy = Some(Busy::Probing { key: key.clone(), verb, looks: looks + 1 });
+                actions.push(Action::Probe { key, verb, again: true });
             }
             Verdict::Again => self.open(key, verb, Mode::Fresh, actions),
             Verdict::Remainder => self.open(key, verb, Mode::Remainder, actions),
@@ -392,52 +301,33 @@ impl Phase {
         }
     }
 
-    fn progressed(
-        &mut self,
-        key: Key,
-        progress: Progress,
-        elapsed_ms: u64,
-        actions: &mut Vec<Action>,
-    ) {
+    fn progressed(&mut self, key: Key, progress: Progress, elapsed_ms: u64, actions: &mut Vec<Action>) {
         if !self.running().any(|running| *running == key) {
             return;
         }
-        if self
-            .latest
-            .get(&key)
-            .is_some_and(|(last, _)| *last == progress)
-        {
+        if self.latest.get(&key).is_some_and(|(last, _)| *last == progress) {
             return;
         }
-        if let (Progress::Phase(word), Some(entry)) =
-            (&progress, self.journal.entries.get_mut(&key))
+        if let (Progress::Phase(word), Some(entry)) = (&progress, self.journal.entries.get_mut(&key))
             && let State::Started { phase } = &mut entry.state
         {
             // For people who look into the journal; not worth a write of its own.
             phase.clone_from(word);
         }
-        self.latest
-            .insert(key.clone(), (progress.clone(), elapsed_ms));
+        self.latest.insert(key.clone(), (progress.clone(), elapsed_ms));
         self.send(key, Outcome::Progress(progress), elapsed_ms, actions);
     }
 
     fn ended(&mut self, key: Key, ended: Ended, elapsed_ms: u64, actions: &mut Vec<Action>) {
         let verb = match self.busy.take() {
-            Some(Busy::Running { key: k, verb } | Busy::Opening { key: k, verb, .. })
-                if k == key =>
-            {
-                Some(verb)
-            }
+            Some(Busy::Running { key: k, verb } | Busy::Opening { key: k, verb, .. }) if k == key => Some(verb),
             other => {
                 self.busy = other;
                 None
             }
         };
-        let verb = verb.or_else(|| {
-            (self.watching.as_ref() == Some(&key))
-                .then(|| self.watching.take())
-                .map(|_| Verb::WaitReady)
-        });
+        let verb = verb
+            .or_else(|| (self.watching.as_ref() == Some(&key)).then(|| self.watching.take()).map(|_| Verb::WaitReady));
         let Some(verb) = verb else { return };
         self.latest.remove(&key);
         if ended == Ended::Stopped {
@@ -448,42 +338,20 @@ impl Phase {
     }
 
     /// Writes down how a call ended, and says so.
-    fn conclude(
-        &mut self,
-        key: &Key,
-        verb: Verb,
-        ended: Ended,
-        elapsed_ms: u64,
-        actions: &mut Vec<Action>,
-    ) {
+    fn conclude(&mut self, key: &Key, verb: Verb, ended: Ended, elapsed_ms: u64, actions: &mut Vec<Action>) {
         let errand = self.is_errand(key);
         let state = match ended {
             Ended::Succeeded(seen) => {
                 self.mark_success(verb);
-                State::Succeeded {
-                    seen,
-                    elapsed_ms,
-                    reported: false,
-                }
+                State::Succeeded { seen, elapsed_ms, reported: false }
             }
             Ended::Failed(failure) => {
                 self.mark_failure(verb, &failure);
-                State::Failed {
-                    failure,
-                    elapsed_ms,
-                    reported: false,
-                }
+                State::Failed { failure, elapsed_ms, reported: false }
             }
             Ended::Stopped => return,
         };
-        self.journal.entries.insert(
-            key.clone(),
-            Entry {
-                verb,
-                errand,
-                state,
-            },
-        );
+        self.journal.entries.insert(key.clone(), Entry { verb, errand, state });
         actions.push(Action::Save);
         if !verb.only_looks() && self.nothing_joins() {
             self.sweep(actions);
@@ -494,15 +362,9 @@ impl Phase {
     /// Whether no step of this attempt's join can still need its files: it failed, or there is none under way.
     fn nothing_joins(&self) -> bool {
         let attempt = self.journal.attempt;
-        let mut join = self
-            .journal
-            .entries
-            .iter()
-            .filter(|(key, e)| key.attempt == attempt && e.verb.makes_member())
-            .peekable();
-        let failed = join
-            .clone()
-            .any(|(_, e)| matches!(e.state, State::Failed { .. }));
+        let mut join =
+            self.journal.entries.iter().filter(|(key, e)| key.attempt == attempt && e.verb.makes_member()).peekable();
+        let failed = join.clone().any(|(_, e)| matches!(e.state, State::Failed { .. }));
         join.peek().is_none() || failed || self.journal.joined
     }
 

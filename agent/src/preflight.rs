@@ -51,10 +51,7 @@ impl Preflight {
 
     /// Whether it tells a server something new: all but the clock.
     pub fn differs_from(&self, other: &Self) -> bool {
-        let timeless = |report: &Self| Self {
-            agent_unix_ms: 0,
-            ..report.clone()
-        };
+        let timeless = |report: &Self| Self { agent_unix_ms: 0, ..report.clone() };
         timeless(self) != timeless(other)
     }
 }

@@ -65,9 +65,7 @@ pub struct Rehearsal {
 impl Rehearsal {
     /// With these options.
     pub fn new(options: Options) -> Self {
-        Self {
-            options: Arc::new(options),
-        }
+        Self { options: Arc::new(options) }
     }
 
     /// A machine without fault, with the programs of the cluster's version.
@@ -100,11 +98,7 @@ impl Rehearsal {
             api_ready: answer,
             kubeadm_config: answer,
             node: answer,
-            membership: if done {
-                Membership::Voter
-            } else {
-                Membership::Absent
-            },
+            membership: if done { Membership::Voter } else { Membership::Absent },
             members: done.then(|| members(&self.options.seed)),
         }
     }
@@ -112,10 +106,7 @@ impl Rehearsal {
     /// Plays a call.
     pub(crate) async fn execute(&self, job: Job, feed: &Feed) -> Ended {
         if job.mode == Mode::GiveUp {
-            return Ended::Failed(Failure::untouched(
-                Cause::Interrupted,
-                "rehearsed: interrupted and reset",
-            ));
+            return Ended::Failed(Failure::untouched(Cause::Interrupted, "rehearsed: interrupted and reset"));
         }
         if job.mode == Mode::ResetFirst
             && let Err(failure) = log(&job.state_dir, &format!("{} reset", line_of(&job.key)))
@@ -123,11 +114,7 @@ impl Rehearsal {
             return Ended::Failed(failure);
         }
         let phases = phases(job.verb);
-        let failure = self
-            .options
-            .failures
-            .iter()
-            .find(|f| f.attempt == job.key.attempt && f.step == job.key.step);
+        let failure = self.options.failures.iter().find(|f| f.attempt == job.key.attempt && f.step == job.key.step);
         for (at, phase) in phases.iter().enumerate() {
             self.enter(phase, &job, feed);
             tokio::select! {
@@ -138,10 +125,7 @@ impl Rehearsal {
                 && at >= phases.len() / 2
             {
                 let message = format!("rehearsed failure: {}", failure.cause);
-                return Ended::Failed(Failure {
-                    clean: failure.clean,
-                    ..Failure::untouched(failure.cause, message)
-                });
+                return Ended::Failed(Failure { clean: failure.clean, ..Failure::untouched(failure.cause, message) });
             }
         }
         self.finish(&job)
@@ -171,17 +155,12 @@ impl Rehearsal {
             return Ended::Failed(failure);
         }
         Ended::Succeeded(match job.verb {
-            Verb::JoinEtcd | Verb::JoinWhole | Verb::ListEtcdMembers => Seen {
-                members: Some(members(&self.options.seed)),
-                node: None,
-            },
+            Verb::JoinEtcd | Verb::JoinWhole | Verb::ListEtcdMembers => {
+                Seen { members: Some(members(&self.options.seed)), node: None }
+            }
             Verb::WaitReady => Seen {
                 members: None,
-                node: Some(NodeObservation {
-                    found: true,
-                    ready: true,
-                    ..node(&self.options.seed)
-                }),
+                node: Some(NodeObservation { found: true, ready: true, ..node(&self.options.seed) }),
             },
             _ => Seen::default(),
         })
@@ -197,31 +176,13 @@ impl Rehearsal {
 
 fn phases(verb: Verb) -> &'static [&'static str] {
     match verb {
-        Verb::Init => &[
-            "preflight",
-            "certs",
-            "kubeconfig",
-            "etcd",
-            "control-plane",
-            "wait-control-plane",
-            "upload-certs",
-        ],
-        Verb::JoinPrepare => &[
-            "preflight",
-            "download-certs",
-            "certs",
-            "kubeconfig",
-            "kubelet-start",
-        ],
+        Verb::Init => {
+            &["preflight", "certs", "kubeconfig", "etcd", "control-plane", "wait-control-plane", "upload-certs"]
+        }
+        Verb::JoinPrepare => &["preflight", "download-certs", "certs", "kubeconfig", "kubelet-start"],
         Verb::JoinEtcd => &["etcd"],
         Verb::JoinFinish => &["kubelet-start", "mark-control-plane"],
-        Verb::JoinWhole => &[
-            "preflight",
-            "certs",
-            "kubelet-start",
-            "etcd",
-            "mark-control-plane",
-        ],
+        Verb::JoinWhole => &["preflight", "certs", "kubelet-start", "etcd", "mark-control-plane"],
         Verb::JoinWorker => &["preflight", "kubelet-start"],
         Verb::WaitReady => &["wait"],
         Verb::Reset => &["reset"],
@@ -247,10 +208,7 @@ fn members(seed: &str) -> EtcdMembers {
         peer_urls: vec![format!("https://{seed}:2380")],
         learner: false,
     };
-    EtcdMembers {
-        members: vec![own],
-        self_id: id,
-    }
+    EtcdMembers { members: vec![own], self_id: id }
 }
 
 fn line_of(key: &Key) -> String {
@@ -264,25 +222,15 @@ fn is_logged(state_dir: &Path, line: &str) -> bool {
 
 fn log(state_dir: &Path, line: &str) -> Result<(), Failure> {
     let append = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(state_dir.join("rehearsal.log"))?;
+        let mut file = OpenOptions::new().create(true).append(true).open(state_dir.join("rehearsal.log"))?;
         file.write_all(format!("{line}\n").as_bytes())?;
         file.sync_all()
     };
-    append().map_err(|error| {
-        Failure::unclean(
-            Cause::FilesNotWritten,
-            format!("cannot write rehearsal.log: {error}"),
-        )
-    })
+    append().map_err(|error| Failure::unclean(Cause::FilesNotWritten, format!("cannot write rehearsal.log: {error}")))
 }
 
 fn unix_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -22,19 +22,12 @@ pub struct Failure {
 impl Failure {
     /// A failure that changed nothing.
     pub fn untouched(cause: Cause, message: impl Into<String>) -> Self {
-        Self {
-            cause,
-            message: clip(&message.into(), MESSAGE_BYTES_MAX),
-            clean: true,
-        }
+        Self { cause, message: clip(&message.into(), MESSAGE_BYTES_MAX), clean: true }
     }
 
     /// A failure that left something behind.
     pub fn unclean(cause: Cause, message: impl Into<String>) -> Self {
-        Self {
-            clean: false,
-            ..Self::untouched(cause, message)
-        }
+        Self { clean: false, ..Self::untouched(cause, message) }
     }
 }
 
@@ -72,9 +65,7 @@ pub struct EtcdMembers {
 impl EtcdMembers {
     /// Whether the member that answered votes.
     pub fn self_votes(&self) -> bool {
-        self.members
-            .iter()
-            .any(|member| member.id == self.self_id && !member.learner)
+        self.members.iter().any(|member| member.id == self.self_id && !member.learner)
     }
 }
 

@@ -61,20 +61,12 @@ enum Event {
 ///
 /// # Errors
 /// [`Error`]; its [`Error::exit_code`] says which kind.
-pub async fn run(
-    settings: Settings,
-    executor: Executor,
-    shutdown: CancellationToken,
-) -> Result<Outcome, Error> {
+pub async fn run(settings: Settings, executor: Executor, shutdown: CancellationToken) -> Result<Outcome, Error> {
     let keyring = Keyring::open(&settings.state_dir)?;
     let stored = keyring.identity()?;
-    let fingerprint = keyring
-        .key(stored.as_ref().map_or(1, |identity| identity.key))?
-        .fingerprint();
-    let name = stored.as_ref().map_or_else(
-        || fingerprint.to_string()[7..19].to_owned(),
-        |identity| identity.node_id.clone(),
-    );
+    let fingerprint = keyring.key(stored.as_ref().map_or(1, |identity| identity.key))?.fingerprint();
+    let name =
+        stored.as_ref().map_or_else(|| fingerprint.to_string()[7..19].to_owned(), |identity| identity.node_id.clone());
     let span = tracing::info_span!("agent", node = %name);
     let facts = settings.facts();
     let work = async {
@@ -88,9 +80,7 @@ pub async fn run(
                 () = shutdown.cancelled() => return Ok(Outcome::Stopped),
             },
         };
-        Session::new(settings, executor, keyring, identity, facts)?
-            .run(shutdown)
-            .await
+        Session::new(settings, executor, keyring, identity, facts)?.run(shutdown).await
     };
     // Large, and moved only once.
     Box::pin(work.instrument(span)).await
@@ -201,11 +191,8 @@ impl Session {
                 dialling = Some(dialler.dial(&self));
             }
             if self.settings.once && self.phase.is_complete() {
-                let node_name = self
-                    .phase
-                    .instruction()
-                    .map(|instruction| instruction.node_name.clone())
-                    .unwrap_or_default();
+                let node_name =
+                    self.phase.instruction().map(|instruction| instruction.node_name.clone()).unwrap_or_default();
                 self.end_tasks().await;
                 return Ok(Outcome::Ready { node_name });
             }
@@ -234,15 +221,9 @@ impl Session {
 
     fn on_heard(&mut self, heard: Heard) -> Result<(), Error> {
         match heard {
-            Heard::Welcome {
-                node_urls,
-                offset_ms,
-            } => {
+            Heard::Welcome { node_urls, offset_ms } => {
                 if offset_ms.abs() > 30_000 {
-                    tracing::warn!(
-                        offset_ms,
-                        "this machine's clock is off; certificates and tokens depend on it"
-                    );
+                    tracing::warn!(offset_ms, "this machine's clock is off; certificates and tokens depend on it");
                 }
                 // The stream is open, so the certificate in use was accepted.
                 self.keyring.drop_older(self.identity.key);
@@ -294,9 +275,7 @@ impl Session {
                 self.lines.push(key, line);
                 Ok(())
             }
-            News::Progress(key, progress, elapsed_ms) => {
-                self.step(Input::Progress(key, progress, elapsed_ms))
-            }
+            News::Progress(key, progress, elapsed_ms) => self.step(Input::Progress(key, progress, elapsed_ms)),
             News::Probed(evidence) => self.step(Input::Probed(evidence)),
             News::Ended(key, ended, elapsed_ms) => {
                 self.stops.remove(&key);
@@ -357,33 +336,17 @@ impl Session {
             && let Some(link) = &self.link
         {
             self.clocks.renew.begun();
-            renew::begin(
-                link,
-                &self.keyring,
-                &self.identity,
-                self.events.0.clone(),
-                &self.tasks,
-            );
+            renew::begin(link, &self.keyring, &self.identity, self.events.0.clone(), &self.tasks);
         }
-        let waited =
-            |since: Option<Instant>| since.map(|since| now.saturating_duration_since(since));
-        if let (Some(limit), Some(after)) = (
-            self.settings.give_up_after,
-            waited(self.clocks.unreachable_since),
-        ) && after >= limit
+        let waited = |since: Option<Instant>| since.map(|since| now.saturating_duration_since(since));
+        if let (Some(limit), Some(after)) = (self.settings.give_up_after, waited(self.clocks.unreachable_since))
+            && after >= limit
         {
-            return Err(Error::Unreachable {
-                after,
-                last: self.clocks.last_error.clone(),
-            });
+            return Err(Error::Unreachable { after, last: self.clocks.last_error.clone() });
         }
         let failed = waited(self.clocks.failed_since).is_some_and(|after| after >= FAILED_PATIENCE);
         if self.settings.once && failed && self.phase.is_idle() && self.phase.is_told() {
-            let message = self
-                .phase
-                .instruction()
-                .map(|instruction| instruction.message.clone())
-                .unwrap_or_default();
+            let message = self.phase.instruction().map(|instruction| instruction.message.clone()).unwrap_or_default();
             return Err(Error::Failed { message });
         }
         Ok(())
@@ -392,10 +355,7 @@ impl Session {
     fn look_over(&self) {
         let (executor, events) = (self.executor.clone(), self.events.0.clone());
         let joined = self.phase.journal().joined;
-        let version = self
-            .phase
-            .instruction()
-            .map(|instruction| instruction.kubernetes_version.clone());
+        let version = self.phase.instruction().map(|instruction| instruction.kubernetes_version.clone());
         let look = async move {
             let report = executor.preflight(joined, version.as_deref()).await;
             drop(events.send(Event::Preflight(report)).await);
@@ -438,16 +398,12 @@ impl Session {
     }
 
     fn node_name(&self) -> String {
-        self.phase
-            .instruction()
-            .map(|instruction| instruction.node_name.clone())
-            .unwrap_or_default()
+        self.phase.instruction().map(|instruction| instruction.node_name.clone()).unwrap_or_default()
     }
 
     fn probe(&self, key: Key, verb: Verb, again: bool) {
         tracing::info!(step = %key, "finding out what became of a call that was interrupted");
-        let (executor, news, node_name) =
-            (self.executor.clone(), self.news.0.clone(), self.node_name());
+        let (executor, news, node_name) = (self.executor.clone(), self.news.0.clone(), self.node_name());
         let state_dir = self.settings.state_dir.clone();
         let look = async move {
             if again {
@@ -467,20 +423,12 @@ impl Session {
             .and_then(|step| step.payload.clone());
         let opened = match &sealed {
             None => Ok(Payload::default()),
-            Some(sealed) => wire::payload(
-                sealed,
-                &self.sealing,
-                &self.identity.fleet,
-                &self.identity.node_id,
-                key,
-            ),
+            Some(sealed) => wire::payload(sealed, &self.sealing, &self.identity.fleet, &self.identity.node_id, key),
         };
         match opened {
             Ok(payload) => {
-                let input = Input::Opened {
-                    config_path: payload.config_path.clone(),
-                    transient: payload.transient_paths(),
-                };
+                let input =
+                    Input::Opened { config_path: payload.config_path.clone(), transient: payload.transient_paths() };
                 self.opened = Some((key.clone(), payload));
                 input
             }
@@ -492,16 +440,8 @@ impl Session {
     }
 
     fn call(&mut self, key: Key, verb: Verb, mode: Mode) {
-        let payload = self
-            .opened
-            .take_if(|(opened, _)| *opened == key)
-            .map(|(_, payload)| payload)
-            .unwrap_or_default();
-        let limit = self
-            .phase
-            .instruction()
-            .and_then(|instruction| instruction.step(&key))
-            .and_then(|step| step.limit);
+        let payload = self.opened.take_if(|(opened, _)| *opened == key).map(|(_, payload)| payload).unwrap_or_default();
+        let limit = self.phase.instruction().and_then(|instruction| instruction.step(&key)).and_then(|step| step.limit);
         let stop = CancellationToken::new();
         self.stops.insert(key.clone(), stop.clone());
         tracing::info!(step = %key, ?verb, ?mode, "step begins");
@@ -526,10 +466,7 @@ impl Session {
 
     /// Lets a running call end within the grace, then ends it; its journal entry tells the next life to find out.
     async fn stop(mut self) -> Result<Outcome, Error> {
-        tracing::info!(
-            "stopping; a running call may take {} s more",
-            self.settings.grace.as_secs()
-        );
+        tracing::info!("stopping; a running call may take {} s more", self.settings.grace.as_secs());
         let deadline = Instant::now() + self.settings.grace;
         while !self.phase.is_idle() {
             match tokio::time::timeout_at(deadline, self.news.1.recv()).await {
@@ -537,8 +474,7 @@ impl Session {
                     // Nothing new begins: what ended is written down, and reported by the next life.
                     self.link = None;
                     self.step(Input::Detached)?;
-                    let (phase, _) =
-                        std::mem::take(&mut self.phase).on(Input::Ended(key, ended, elapsed_ms));
+                    let (phase, _) = std::mem::take(&mut self.phase).on(Input::Ended(key, ended, elapsed_ms));
                     self.phase = phase;
                     self.journal.save(self.phase.journal())?;
                     break;
@@ -572,9 +508,7 @@ async fn next_heard(link: &mut Option<Link>) -> Result<Heard, crate::error::Link
     }
 }
 
-async fn finished(
-    dialling: &mut Option<link::Dialling>,
-) -> Result<Result<Reached, crate::error::LinkError>, Error> {
+async fn finished(dialling: &mut Option<link::Dialling>) -> Result<Result<Reached, crate::error::LinkError>, Error> {
     match dialling {
         Some(dialling) => dialling.await,
         None => pending().await,

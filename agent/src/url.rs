@@ -23,10 +23,7 @@ impl ServerUrl {
     /// The same host at another port.
     #[must_use]
     pub fn with_port(&self, port: u16) -> Self {
-        Self {
-            host: self.host.clone(),
-            port,
-        }
+        Self { host: self.host.clone(), port }
     }
 
     /// `host:port`, as TCP and HTTP take it.
@@ -53,44 +50,31 @@ impl FromStr for ServerUrl {
     type Err = UrlError;
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
-        let error = |why| UrlError {
-            text: text.to_owned(),
-            why,
-        };
+        let error = |why| UrlError { text: text.to_owned(), why };
         if text.starts_with("http://") {
             return Err(error("Muster speaks TLS only"));
         }
-        let rest = text
-            .strip_prefix("https://")
-            .unwrap_or(text)
-            .trim_end_matches('/');
+        let rest = text.strip_prefix("https://").unwrap_or(text).trim_end_matches('/');
         let (host, port) = match rest.rsplit_once(':') {
             // The colons of a bare IPv6 address are not before a port.
             Some((host, _)) if host.contains(':') && !rest.starts_with('[') => {
                 return Err(error("put an IPv6 address in brackets"));
             }
-            Some((host, port)) if !port.ends_with(']') => (
-                host,
-                port.parse()
-                    .map_err(|_| error("its port is not a number up to 65535"))?,
-            ),
+            Some((host, port)) if !port.ends_with(']') => {
+                (host, port.parse().map_err(|_| error("its port is not a number up to 65535"))?)
+            }
             _ => (rest, ENROLMENT_PORT),
         };
         let bracketed = host.starts_with('[') && host.ends_with(']') && host.len() > 2;
-        let plain = !host.is_empty()
-            && host
-                .bytes()
-                .all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_'));
+        let plain =
+            !host.is_empty() && host.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b'_'));
         if !bracketed && !plain {
             return Err(error("its host is not a name or address"));
         }
         if port == 0 {
             return Err(error("its port is 0"));
         }
-        Ok(Self {
-            host: host.to_owned(),
-            port,
-        })
+        Ok(Self { host: host.to_owned(), port })
     }
 }
 
@@ -107,28 +91,14 @@ mod tests {
             ("https://[2001:db8::1]:9443/", "https://[2001:db8::1]:9443"),
             ("[::1]", "https://[::1]:9443"),
         ] {
-            assert_eq!(
-                text.parse::<ServerUrl>().unwrap().to_string(),
-                url,
-                "{text}"
-            );
+            assert_eq!(text.parse::<ServerUrl>().unwrap().to_string(), url, "{text}");
         }
         assert_eq!("[::1]".parse::<ServerUrl>().unwrap().host(), "::1");
     }
 
     #[test]
     fn what_is_no_address_is_refused() {
-        for text in [
-            "",
-            "http://a",
-            "a:b",
-            "a:99999",
-            "a:0",
-            "2001:db8::1",
-            "a b",
-            "https://",
-            "a/b",
-        ] {
+        for text in ["", "http://a", "a:b", "a:99999", "a:0", "2001:db8::1", "a b", "https://", "a/b"] {
             assert!(text.parse::<ServerUrl>().is_err(), "{text}");
         }
     }

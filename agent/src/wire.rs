@@ -8,9 +8,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::facts::Facts;
-use crate::instruction::{
-    FileToLay, Instruction, Key, ObjectName, Payload, SealedPayload, Step, Verb,
-};
+use crate::instruction::{FileToLay, Instruction, Key, ObjectName, Payload, SealedPayload, Step, Verb};
 use crate::preflight::Preflight;
 use crate::report::{EtcdMembers, Failure, NodeObservation, Outcome, Progress, Report};
 
@@ -18,9 +16,7 @@ use crate::report::{EtcdMembers, Failure, NodeObservation, Outcome, Progress, Re
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
     /// A verb that this agent does not know.
-    #[error(
-        "step \"{step}\" asks for verb {verb}, which this agent does not know; a newer agent may"
-    )]
+    #[error("step \"{step}\" asks for verb {verb}, which this agent does not know; a newer agent may")]
     Verb {
         /// Which step.
         step: String,
@@ -48,30 +44,20 @@ pub fn instruction(message: join::Instruction) -> Result<Instruction, WireError>
         phase: message.phase,
         message: message.message,
         hold: message.hold,
-        steps: message
-            .steps
-            .into_iter()
-            .map(step)
-            .collect::<Result<_, _>>()?,
+        steps: message.steps.into_iter().map(step).collect::<Result<_, _>>()?,
         complete: message.complete,
         kubernetes_version: message.kubernetes_version,
     })
 }
 
 fn step(message: join::Step) -> Result<Step, WireError> {
-    let verb = verb(message.verb).ok_or_else(|| WireError::Verb {
-        step: message.id.clone(),
-        verb: message.verb,
-    })?;
+    let verb = verb(message.verb).ok_or_else(|| WireError::Verb { step: message.id.clone(), verb: message.verb })?;
     Ok(Step {
         id: message.id,
         verb,
         open: message.open,
         done: message.done,
-        payload: message.payload.map(|sealed| SealedPayload {
-            enc: sealed.enc,
-            ciphertext: sealed.ciphertext,
-        }),
+        payload: message.payload.map(|sealed| SealedPayload { enc: sealed.enc, ciphertext: sealed.ciphertext }),
         limit: (message.limit_ms > 0).then(|| Duration::from_millis(message.limit_ms)),
         errand: message.errand,
     })
@@ -112,10 +98,7 @@ pub fn payload(
         attempt: of.attempt,
         step: of.step.clone(),
     };
-    let sealed = SealedToNode {
-        enc: sealed.enc.clone(),
-        ciphertext: sealed.ciphertext.clone(),
-    };
+    let sealed = SealedToNode { enc: sealed.enc.clone(), ciphertext: sealed.ciphertext.clone() };
     let plain = open(key, &context.encode_to_vec(), &sealed).map_err(|_| WireError::Sealed)?;
     let message = join::StepPayload::decode(plain.as_slice())
         .map_err(|_| WireError::Payload("it is no StepPayload".to_owned()))?;
@@ -124,22 +107,10 @@ pub fn payload(
 
 fn opened(message: join::StepPayload) -> Result<Payload, WireError> {
     Ok(Payload {
-        files: message
-            .files
-            .into_iter()
-            .map(file)
-            .collect::<Result<_, _>>()?,
-        config_path: if message.config_path.is_empty() {
-            None
-        } else {
-            Some(path(message.config_path)?)
-        },
+        files: message.files.into_iter().map(file).collect::<Result<_, _>>()?,
+        config_path: if message.config_path.is_empty() { None } else { Some(path(message.config_path)?) },
         manifest: Zeroizing::new(message.manifest),
-        delete: message
-            .delete
-            .iter()
-            .map(|name| object(name))
-            .collect::<Result<_, _>>()?,
+        delete: message.delete.iter().map(|name| object(name)).collect::<Result<_, _>>()?,
         scrub: message.scrub.into_iter().map(Zeroizing::new).collect(),
         close_cluster_info: message.close_cluster_info,
     })
@@ -149,17 +120,9 @@ fn file(message: join::File) -> Result<FileToLay, WireError> {
     // Wiped even when the path is refused.
     let content = Zeroizing::new(message.content);
     if message.mode > 0o7777 {
-        return Err(WireError::Payload(format!(
-            "{} has mode {:o}",
-            message.path, message.mode
-        )));
+        return Err(WireError::Payload(format!("{} has mode {:o}", message.path, message.mode)));
     }
-    Ok(FileToLay {
-        path: path(message.path)?,
-        mode: message.mode,
-        content,
-        transient: message.transient,
-    })
+    Ok(FileToLay { path: path(message.path)?, mode: message.mode, content, transient: message.transient })
 }
 
 /// A path must say where it leads: absolute, and down all the way.
@@ -168,23 +131,13 @@ fn path(path: String) -> Result<String, WireError> {
         && !path.ends_with('/')
         && !path.contains('\0')
         && !path.split('/').any(|part| part == "..");
-    if good {
-        Ok(path)
-    } else {
-        Err(WireError::Payload(format!(
-            "{path:?} is no absolute path of a file"
-        )))
-    }
+    if good { Ok(path) } else { Err(WireError::Payload(format!("{path:?} is no absolute path of a file"))) }
 }
 
 /// `kind/namespace/name`. The words become arguments of kubectl, so none may look like an option.
 fn object(name: &str) -> Result<ObjectName, WireError> {
     let bad = || WireError::Payload(format!("{name:?} is no kind/namespace/name"));
-    let [kind, namespace, name] = name
-        .split('/')
-        .collect::<Vec<_>>()
-        .try_into()
-        .map_err(|_| bad())?;
+    let [kind, namespace, name] = name.split('/').collect::<Vec<_>>().try_into().map_err(|_| bad())?;
     let word = |text: &str| {
         let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-' | b':' | b'_');
         text.bytes().all(plain) && !text.starts_with('-')
@@ -192,11 +145,7 @@ fn object(name: &str) -> Result<ObjectName, WireError> {
     if kind.is_empty() || name.is_empty() || !word(kind) || !word(namespace) || !word(name) {
         return Err(bad());
     }
-    Ok(ObjectName {
-        kind: kind.to_owned(),
-        namespace: namespace.to_owned(),
-        name: name.to_owned(),
-    })
+    Ok(ObjectName { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() })
 }
 
 /// A report.
@@ -232,11 +181,7 @@ pub fn report(report: Report) -> join::Report {
 }
 
 fn failure(failure: Failure) -> join::Failure {
-    join::Failure {
-        cause: failure.cause.as_str().to_owned(),
-        message: failure.message,
-        clean: failure.clean,
-    }
+    join::Failure { cause: failure.cause.as_str().to_owned(), message: failure.message, clean: failure.clean }
 }
 
 fn members(members: EtcdMembers) -> join::EtcdMembers {
@@ -247,10 +192,7 @@ fn members(members: EtcdMembers) -> join::EtcdMembers {
         peer_urls: member.peer_urls,
         learner: member.learner,
     };
-    join::EtcdMembers {
-        members: members.members.into_iter().map(member).collect(),
-        self_id: members.self_id,
-    }
+    join::EtcdMembers { members: members.members.into_iter().map(member).collect(), self_id: members.self_id }
 }
 
 fn node(node: NodeObservation) -> join::NodeObservation {

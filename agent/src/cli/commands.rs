@@ -37,10 +37,9 @@ pub(super) async fn run(args: RunArgs) -> ExitCode {
     let shutdown = CancellationToken::new();
     tokio::spawn(cancel_on_signal(shutdown.clone()));
     match session::run(settings, executor, shutdown).await {
-        Ok(Outcome::Ready { node_name }) => end(
-            0,
-            &format!("node {node_name} is Ready, and the server has recorded it"),
-        ),
+        Ok(Outcome::Ready { node_name }) => {
+            end(0, &format!("node {node_name} is Ready, and the server has recorded it"))
+        }
         Ok(Outcome::Stopped) => end(0, "stopped; start it again and it goes on where it was"),
         Err(error) => end_with(&error),
     }
@@ -54,10 +53,7 @@ fn read(args: &RunArgs) -> Result<Settings, ExitCode> {
 fn executor(args: &RunArgs) -> Result<Executor, Error> {
     if args.rehearse {
         let seed = args.rehearse_as.clone().unwrap_or_default();
-        return Ok(Executor::Rehearsal(Rehearsal::new(Options {
-            seed,
-            ..Options::default()
-        })));
+        return Ok(Executor::Rehearsal(Rehearsal::new(Options { seed, ..Options::default() })));
     }
     Ok(Executor::kubeadm(Arc::new(machine(&args.place)?)))
 }
@@ -71,19 +67,13 @@ fn machine(place: &Place) -> Result<Machine, Error> {
 }
 
 fn mk_machine(place: &Place, tag: String) -> Machine {
-    Machine::new(
-        place.root.clone(),
-        &std::env::var("PATH").unwrap_or_default(),
-        tag,
-    )
+    Machine::new(place.root.clone(), &std::env::var("PATH").unwrap_or_default(), tag)
 }
 
 /// The first signal asks for an orderly stop, the second ends the process.
 async fn cancel_on_signal(shutdown: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         return;
     };
     for code in [None, Some(1)] {
@@ -99,10 +89,7 @@ async fn cancel_on_signal(shutdown: CancellationToken) {
 }
 
 pub(super) fn identify(place: &Place, output: OutputFormat) -> ExitCode {
-    let mut facts = Facts::read(&Sources {
-        dmi: place.dmi_dir.clone(),
-        ..Sources::default()
-    });
+    let mut facts = Facts::read(&Sources { dmi: place.dmi_dir.clone(), ..Sources::default() });
     facts.ephemeral_state = crate::identity::is_ephemeral(&place.state_dir);
     if output == OutputFormat::Json {
         return print_json(&facts);
@@ -124,18 +111,13 @@ pub(super) fn identify(place: &Place, output: OutputFormat) -> ExitCode {
         println!("{name:<13} {}", if value.is_empty() { "-" } else { &value });
     }
     for dropped in &facts.dropped {
-        println!(
-            "dropped       {} = \"{}\" (a placeholder of the firmware's maker)",
-            dropped.field, dropped.value
-        );
+        println!("dropped       {} = \"{}\" (a placeholder of the firmware's maker)", dropped.field, dropped.value);
     }
     ExitCode::SUCCESS
 }
 
 pub(super) async fn preflight(place: &Place, output: OutputFormat) -> ExitCode {
-    let joined = JournalFile::in_dir(&place.state_dir)
-        .load()
-        .is_ok_and(|journal| journal.joined);
+    let joined = JournalFile::in_dir(&place.state_dir).load().is_ok_and(|journal| journal.joined);
     let executor = Executor::kubeadm(Arc::new(mk_machine(place, String::new())));
     let report = executor.preflight(joined, None).await;
     if output == OutputFormat::Json {
@@ -146,36 +128,21 @@ pub(super) async fn preflight(place: &Place, output: OutputFormat) -> ExitCode {
     if report.passes() {
         return ExitCode::SUCCESS;
     }
-    end(
-        3,
-        "this machine cannot join yet; mend the findings marked \"stops the join\" and look again",
-    )
+    end(3, "this machine cannot join yet; mend the findings marked \"stops the join\" and look again")
 }
 
 fn show_preflight(report: &Preflight) {
     let word = |text: &str| {
-        if text.is_empty() {
-            "not found".to_owned()
-        } else {
-            text.to_owned()
-        }
+        if text.is_empty() { "not found".to_owned() } else { text.to_owned() }
     };
     println!("kubeadm   {}", word(&report.kubeadm_version));
     println!("kubelet   {}", word(&report.kubelet_version));
     println!("kubectl   {}", word(&report.kubectl_version));
-    println!(
-        "runtime   {} {}",
-        word(&report.container_runtime),
-        report.cri_socket
-    );
+    println!("runtime   {} {}", word(&report.container_runtime), report.cri_socket);
     println!("kernel    {}", word(&report.kernel));
     println!("member    {}", if report.joined { "yes" } else { "no" });
     for finding in &report.findings {
-        let weight = if finding.fatal {
-            "stops the join"
-        } else {
-            "warning"
-        };
+        let weight = if finding.fatal { "stops the join" } else { "warning" };
         println!("{:<24} {weight}: {}", finding.check, finding.message);
     }
 }
@@ -190,10 +157,7 @@ pub(super) async fn plan(args: RunArgs) -> ExitCode {
             print!("{text}");
             ExitCode::SUCCESS
         }
-        Ok(None) => end(
-            4,
-            "this machine is not enrolled yet; run `muster-agent run` first",
-        ),
+        Ok(None) => end(4, "this machine is not enrolled yet; run `muster-agent run` first"),
         Err(error) => end_with(&error),
     }
 }
@@ -206,22 +170,14 @@ async fn planned(args: &RunArgs, settings: &Settings) -> Result<Option<String>, 
     let joined = JournalFile::in_dir(&settings.state_dir).load()?.joined;
     let preflight = executor(args)?.preflight(joined, None).await;
     let message = first_instruction(settings, &keyring, &identity, &preflight).await?;
-    let instruction = wire::instruction(message).map_err(|error| Error::Failed {
-        message: error.to_string(),
-    })?;
+    let instruction = wire::instruction(message).map_err(|error| Error::Failed { message: error.to_string() })?;
     let sealing = keyring.sealing()?;
     let mut text = show_instruction(&instruction);
     for step in &instruction.steps {
         let Some(sealed) = &step.payload else {
             continue;
         };
-        match wire::payload(
-            sealed,
-            &sealing,
-            &identity.fleet,
-            &identity.node_id,
-            &instruction.key(step),
-        ) {
+        match wire::payload(sealed, &sealing, &identity.fleet, &identity.node_id, &instruction.key(step)) {
             Ok(payload) => text.push_str(&show_payload(&step.id, &payload)),
             Err(error) => text.push_str(&format!("# {}: {error}\n", step.id)),
         }
@@ -246,10 +202,7 @@ fn show_instruction(instruction: &Instruction) -> String {
             (false, true) => "open",
             (false, false) => "waits",
         };
-        text.push_str(&format!(
-            "- {{ id: {}, verb: {:?}, state: {state} }}\n",
-            step.id, step.verb
-        ));
+        text.push_str(&format!("- {{ id: {}, verb: {:?}, state: {state} }}\n", step.id, step.verb));
     }
     text
 }
@@ -257,17 +210,9 @@ fn show_instruction(instruction: &Instruction) -> String {
 fn show_payload(step: &str, payload: &Payload) -> String {
     let mut text = String::new();
     for file in &payload.files {
-        text.push_str(&format!(
-            "# {step} writes {} (mode {:o}, {} bytes)\n",
-            file.path,
-            file.mode,
-            file.content.len()
-        ));
+        text.push_str(&format!("# {step} writes {} (mode {:o}, {} bytes)\n", file.path, file.mode, file.content.len()));
         if payload.config_path.as_ref() == Some(&file.path) {
-            text.push_str(&format!(
-                "---\n{}",
-                mask(&String::from_utf8_lossy(&file.content))
-            ));
+            text.push_str(&format!("---\n{}", mask(&String::from_utf8_lossy(&file.content))));
         }
     }
     text
@@ -278,10 +223,7 @@ pub(super) async fn reset(place: &Place, yes: bool) -> ExitCode {
         return end(2, "nothing was done; say yes, or give --yes");
     }
     let executor = Executor::kubeadm(Arc::new(mk_machine(place, String::new())));
-    let key = Key {
-        attempt: 0,
-        step: "reset".to_owned(),
-    };
+    let key = Key { attempt: 0, step: "reset".to_owned() };
     let (news, _ignored) = tokio::sync::mpsc::channel(1);
     let job = Job {
         key: key.clone(),
@@ -294,29 +236,19 @@ pub(super) async fn reset(place: &Place, yes: bool) -> ExitCode {
         state_dir: place.state_dir.clone(),
         stop: CancellationToken::new(),
     };
-    let litter = JournalFile::in_dir(&place.state_dir)
-        .load()
-        .map(|journal| journal.litter)
-        .unwrap_or_default();
+    let litter = JournalFile::in_dir(&place.state_dir).load().map(|journal| journal.litter).unwrap_or_default();
     executor.sweep(&litter);
     match executor.execute(job, &Feed::new(key, news)).await {
-        Ended::Failed(failure) if !failure.clean => end(
-            1,
-            &format!("{}; keys and journal were kept", failure.message),
-        ),
+        Ended::Failed(failure) if !failure.clean => end(1, &format!("{}; keys and journal were kept", failure.message)),
         _ => forget(place),
     }
 }
 
 fn forget(place: &Place) -> ExitCode {
     match std::fs::remove_dir_all(&place.state_dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => end(
-            1,
-            &format!(
-                "the machine was reset, but {} could not be removed: {error}",
-                place.state_dir.display()
-            ),
-        ),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            end(1, &format!("the machine was reset, but {} could not be removed: {error}", place.state_dir.display()))
+        }
         _ => end(
             0,
             "the machine was reset and its identity forgotten; its Node and its record in the fleet remain until removed there",

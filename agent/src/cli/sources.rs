@@ -99,12 +99,7 @@ impl SettingsError {
     pub const fn exit_code(&self) -> u8 {
         match self {
             Self::NoServer | Self::NoPin | Self::TokenArgument => 2,
-            Self::Url(_)
-            | Self::Pin(_)
-            | Self::Role(_)
-            | Self::Labels(_)
-            | Self::Token { .. }
-            | Self::File { .. } => 3,
+            Self::Url(_) | Self::Pin(_) | Self::Role(_) | Self::Labels(_) | Self::Token { .. } | Self::File { .. } => 3,
         }
     }
 }
@@ -116,9 +111,7 @@ impl Surroundings {
     /// If the settings file is there and makes no sense.
     pub fn of_process() -> Result<Self, SettingsError> {
         let environment = std::env::vars()
-            .filter_map(|(name, value)| {
-                Some((name.strip_prefix("MUSTER_AGENT_")?.to_lowercase(), value))
-            })
+            .filter_map(|(name, value)| Some((name.strip_prefix("MUSTER_AGENT_")?.to_lowercase(), value)))
             .filter(|(_, value)| !value.is_empty())
             .collect();
         Ok(Self {
@@ -131,13 +124,7 @@ impl Surroundings {
 
     /// The first source that has it. Names differ: `ca_hash` in the environment and the file, `ca` on the kernel command line,
     /// `muster.ca` as a credential.
-    fn pick(
-        &self,
-        flag: Option<String>,
-        environment: &str,
-        short: &str,
-        file: Option<&String>,
-    ) -> Option<String> {
+    fn pick(&self, flag: Option<String>, environment: &str, short: &str, file: Option<&String>) -> Option<String> {
         flag.or_else(|| self.environment.get(environment).cloned())
             .or_else(|| self.kernel.muster(short).map(str::to_owned))
             .or_else(|| self.credential(short))
@@ -158,14 +145,9 @@ impl Surroundings {
         if let Some(path) = &args.token_file {
             return read_token(path).map(Some);
         }
-        let near = self
-            .environment
-            .get("token")
-            .and_then(|text| Token::new(text));
+        let near = self.environment.get("token").and_then(|text| Token::new(text));
         let near = near.or_else(|| self.kernel.muster("token").and_then(Token::new));
-        if let Some(token) =
-            near.or_else(|| self.credential("token").and_then(|text| Token::new(&text)))
-        {
+        if let Some(token) = near.or_else(|| self.credential("token").and_then(|text| Token::new(&text))) {
             return Ok(Some(token));
         }
         self.file.token_file.as_deref().map(read_token).transpose()
@@ -173,39 +155,23 @@ impl Surroundings {
 }
 
 fn read_file(path: &Path) -> Result<FileSettings, SettingsError> {
-    let error = |why: String| SettingsError::File {
-        path: path.display().to_string(),
-        why,
-    };
+    let error = |why: String| SettingsError::File { path: path.display().to_string(), why };
     match std::fs::read_to_string(path) {
         Ok(text) => toml::from_str(&text).map_err(|why| error(why.to_string())),
-        Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => {
-            Ok(FileSettings::default())
-        }
+        Err(missing) if missing.kind() == std::io::ErrorKind::NotFound => Ok(FileSettings::default()),
         Err(why) => Err(error(why.to_string())),
     }
 }
 
 fn read_token(path: &Path) -> Result<Token, SettingsError> {
-    let from = if path == Path::new("-") {
-        "standard input".to_owned()
-    } else {
-        path.display().to_string()
-    };
+    let from = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
     let mut text = zeroize::Zeroizing::new(String::new());
     let read = if path == Path::new("-") {
-        std::io::stdin()
-            .lock()
-            .take(TOKEN_BYTES_MAX)
-            .read_to_string(&mut text)
+        std::io::stdin().lock().take(TOKEN_BYTES_MAX).read_to_string(&mut text)
     } else {
-        std::fs::File::open(path)
-            .and_then(|file| file.take(TOKEN_BYTES_MAX).read_to_string(&mut text))
+        std::fs::File::open(path).and_then(|file| file.take(TOKEN_BYTES_MAX).read_to_string(&mut text))
     };
-    let error = |why: String| SettingsError::Token {
-        from: from.clone(),
-        why,
-    };
+    let error = |why: String| SettingsError::Token { from: from.clone(), why };
     read.map_err(|why| error(why.to_string()))?;
     Token::new(&text).ok_or_else(|| error("it is empty".to_owned()))
 }
@@ -216,40 +182,20 @@ fn read_token(path: &Path) -> Result<Token, SettingsError> {
 /// [`SettingsError`].
 pub(super) fn settings(args: &RunArgs, around: &Surroundings) -> Result<Settings, SettingsError> {
     let servers = servers(args, around)?;
-    let pin = around.pick(
-        args.ca_hash.clone(),
-        "ca_hash",
-        "ca",
-        around.file.ca_hash.as_ref(),
-    );
+    let pin = around.pick(args.ca_hash.clone(), "ca_hash", "ca", around.file.ca_hash.as_ref());
     let pin = pin.ok_or(SettingsError::NoPin)?.parse()?;
-    let role = around
-        .pick(args.role.clone(), "role", "role", around.file.role.as_ref())
-        .unwrap_or_default();
+    let role = around.pick(args.role.clone(), "role", "role", around.file.role.as_ref()).unwrap_or_default();
     let role = match role.as_str() {
         "" | "auto" => String::new(),
         "worker" | "control-plane" => role,
         _ => return Err(SettingsError::Role(role)),
     };
-    let labels = around
-        .pick(
-            args.labels.clone(),
-            "labels",
-            "labels",
-            around.file.labels.as_ref(),
-        )
-        .unwrap_or_default();
+    let labels = around.pick(args.labels.clone(), "labels", "labels", around.file.labels.as_ref()).unwrap_or_default();
     let once = GIVE_UP_ONCE;
-    let give_up_after = args
-        .give_up_after
-        .or(args.once.then_some(once))
-        .map(Duration::from_secs);
+    let give_up_after = args.give_up_after.or(args.once.then_some(once)).map(Duration::from_secs);
     let facts = match &args.rehearse_as {
         Some(name) => FactSource::Given(Box::new(Facts::invented(name))),
-        None => FactSource::Machine(Sources {
-            dmi: args.place.dmi_dir.clone(),
-            ..Sources::default()
-        }),
+        None => FactSource::Machine(Sources { dmi: args.place.dmi_dir.clone(), ..Sources::default() }),
     };
     Ok(Settings {
         token: around.token(args)?,
@@ -258,9 +204,7 @@ pub(super) fn settings(args: &RunArgs, around: &Surroundings) -> Result<Settings
         facts,
         wanted: Wanted {
             role,
-            node_name: around
-                .pick(args.node.clone(), "node", "node", around.file.node.as_ref())
-                .unwrap_or_default(),
+            node_name: around.pick(args.node.clone(), "node", "node", around.file.node.as_ref()).unwrap_or_default(),
             labels: parse_labels(&labels)?,
         },
         ..Settings::new(servers, pin, args.place.state_dir.clone())
@@ -270,31 +214,17 @@ pub(super) fn settings(args: &RunArgs, around: &Surroundings) -> Result<Settings
 fn servers(args: &RunArgs, around: &Surroundings) -> Result<Vec<ServerUrl>, SettingsError> {
     let flag = (!args.server.is_empty()).then(|| args.server.join(","));
     let file = (!around.file.server.is_empty()).then(|| around.file.server.join(","));
-    let text = around
-        .pick(flag, "server", "server", file.as_ref())
-        .ok_or(SettingsError::NoServer)?;
-    let parts = text
-        .split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty());
+    let text = around.pick(flag, "server", "server", file.as_ref()).ok_or(SettingsError::NoServer)?;
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     let servers: Vec<ServerUrl> = parts.map(str::parse).collect::<Result<_, _>>()?;
-    if servers.is_empty() {
-        Err(SettingsError::NoServer)
-    } else {
-        Ok(servers)
-    }
+    if servers.is_empty() { Err(SettingsError::NoServer) } else { Ok(servers) }
 }
 
 fn parse_labels(text: &str) -> Result<BTreeMap<String, String>, SettingsError> {
-    let pairs = text
-        .split(',')
-        .map(str::trim)
-        .filter(|pair| !pair.is_empty());
+    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
     pairs
         .map(|pair| match pair.split_once('=') {
-            Some((key, value)) if !key.trim().is_empty() => {
-                Ok((key.trim().to_owned(), value.trim().to_owned()))
-            }
+            Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
             _ => Err(SettingsError::Labels(pair.to_owned())),
         })
         .collect()

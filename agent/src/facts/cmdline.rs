@@ -36,10 +36,7 @@ impl KernelArguments {
 
     /// The value of `muster.<name>`, unless empty.
     pub fn muster(&self, name: &str) -> Option<&str> {
-        self.values
-            .get(&format!("muster.{name}"))
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
+        self.values.get(&format!("muster.{name}")).map(String::as_str).filter(|value| !value.is_empty())
     }
 
     /// The MAC that the machine booted from. PXELINUX and iPXE write `01-aa-bb-cc-dd-ee-ff`, with the hardware type first.
@@ -51,9 +48,7 @@ impl KernelArguments {
             6 => &parts[..],
             _ => return None,
         };
-        let good = six
-            .iter()
-            .all(|part| part.len() == 2 && part.bytes().all(|c| c.is_ascii_hexdigit()));
+        let good = six.iter().all(|part| part.len() == 2 && part.bytes().all(|c| c.is_ascii_hexdigit()));
         good.then(|| six.join(":").to_lowercase())
     }
 }
@@ -108,23 +103,13 @@ mod tests {
             "BOOTIF=1-2-3-4-5-6-7-8",
         ] {
             let mac = KernelArguments::parse(text).boot_mac();
-            assert!(
-                mac.is_none() || text.contains("01-aa-bb-cc-dd-ee"),
-                "{text}: {mac:?}"
-            );
+            assert!(mac.is_none() || text.contains("01-aa-bb-cc-dd-ee"), "{text}: {mac:?}");
         }
-        assert_eq!(
-            KernelArguments::parse("BOOTIF=aa:bb:cc:dd:ee:ff")
-                .boot_mac()
-                .as_deref(),
-            Some("aa:bb:cc:dd:ee:ff")
-        );
+        assert_eq!(KernelArguments::parse("BOOTIF=aa:bb:cc:dd:ee:ff").boot_mac().as_deref(), Some("aa:bb:cc:dd:ee:ff"));
     }
 
     #[test]
     fn values_do_not_print() {
-        assert!(
-            !format!("{:?}", KernelArguments::parse("muster.token=hunter2")).contains("hunter2")
-        );
+        assert!(!format!("{:?}", KernelArguments::parse("muster.token=hunter2")).contains("hunter2"));
     }
 }

@@ -40,12 +40,7 @@ pub(super) fn macs(net: &Path) -> Vec<String> {
     };
     let macs: BTreeSet<String> = entries
         .flatten()
-        .filter(|entry| {
-            entry
-                .file_name()
-                .to_str()
-                .is_some_and(|name| !is_virtual(name))
-        })
+        .filter(|entry| entry.file_name().to_str().is_some_and(|name| !is_virtual(name)))
         .filter_map(|entry| fs::read_to_string(entry.path().join("address")).ok())
         .map(|mac| mac.trim().to_lowercase())
         .filter(|mac| mac.len() == 17 && mac != "00:00:00:00:00:00")
@@ -67,27 +62,17 @@ pub(super) fn addresses(proc: &Path) -> Vec<String> {
     found.extend(others);
     let mut seen = BTreeSet::new();
     found.retain(|address| is_global(address) && seen.insert(*address));
-    found
-        .into_iter()
-        .take(LIST_MAX)
-        .map(|address| address.to_string())
-        .collect()
+    found.into_iter().take(LIST_MAX).map(|address| address.to_string()).collect()
 }
 
 /// The address that the kernel would send from. Connecting a UDP socket sends nothing; the address called is of the range
 /// for documentation.
 fn source_v4() -> Option<IpAddr> {
-    source(
-        (Ipv4Addr::UNSPECIFIED, 0).into(),
-        (Ipv4Addr::new(203, 0, 113, 1), 9).into(),
-    )
+    source((Ipv4Addr::UNSPECIFIED, 0).into(), (Ipv4Addr::new(203, 0, 113, 1), 9).into())
 }
 
 fn source_v6() -> Option<IpAddr> {
-    source(
-        (Ipv6Addr::UNSPECIFIED, 0).into(),
-        (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9).into(),
-    )
+    source((Ipv6Addr::UNSPECIFIED, 0).into(), (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1), 9).into())
 }
 
 fn source(from: std::net::SocketAddr, to: std::net::SocketAddr) -> Option<IpAddr> {
@@ -111,8 +96,7 @@ fn local_v4(trie: &str) -> impl Iterator<Item = Ipv4Addr> {
 fn local_v6(table: &str) -> impl Iterator<Item = Ipv6Addr> + '_ {
     table.lines().filter_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
-        let global =
-            fields.get(3) == Some(&"00") && fields.get(5).is_some_and(|name| !is_virtual(name));
+        let global = fields.get(3) == Some(&"00") && fields.get(5).is_some_and(|name| !is_virtual(name));
         let digits = u128::from_str_radix(fields.first()?, 16).ok()?;
         global.then(|| Ipv6Addr::from(digits))
     })
@@ -140,10 +124,7 @@ mod tests {
             ("docker0", "02:42:00:00:00:01\n"),
             ("veth12ab34c", "02:42:00:00:00:02\n"),
             ("cni0", "02:42:00:00:00:03\n"),
-            (
-                "ib0",
-                "80:00:02:08:fe:80:00:00:00:00:00:00:00:02:c9:03:00:31:78:f2\n",
-            ),
+            ("ib0", "80:00:02:08:fe:80:00:00:00:00:00:00:00:02:c9:03:00:31:78:f2\n"),
         ] {
             fs::create_dir(dir.path().join(name)).unwrap();
             fs::write(dir.path().join(name).join("address"), mac).unwrap();
@@ -155,16 +136,10 @@ mod tests {
     fn local_addresses_are_read_from_the_kernels_tables() {
         let trie = "Main:\n  +-- 0.0.0.0/0 3 0 5\n     |-- 192.0.2.11\n        /32 host LOCAL\n     |-- 192.0.2.0\n        /24 link UNICAST\n     \
                     |-- 127.0.0.1\n        /32 host LOCAL\n";
-        assert_eq!(
-            local_v4(trie).collect::<Vec<_>>(),
-            [Ipv4Addr::LOCALHOST, Ipv4Addr::new(192, 0, 2, 11)]
-        );
+        assert_eq!(local_v4(trie).collect::<Vec<_>>(), [Ipv4Addr::LOCALHOST, Ipv4Addr::new(192, 0, 2, 11)]);
         let table = "20010db8000000000000000000000011 02 40 00 80     eth0\nfe80000000000000c06de7fffe160a49 02 40 20 80     eth0\n\
                      20010db8000000000000000000000012 03 40 00 80  docker0\n";
-        assert_eq!(
-            local_v6(table).collect::<Vec<_>>(),
-            ["2001:db8::11".parse::<Ipv6Addr>().unwrap()]
-        );
+        assert_eq!(local_v6(table).collect::<Vec<_>>(), ["2001:db8::11".parse::<Ipv6Addr>().unwrap()]);
     }
 
     #[test]

@@ -78,10 +78,7 @@ pub(super) fn read(dir: &Path) -> Firmware {
             return value;
         }
         if !value.is_empty() {
-            dropped.push(Dropped {
-                field: name.to_owned(),
-                value,
-            });
+            dropped.push(Dropped { field: name.to_owned(), value });
         }
         String::new()
     };
@@ -108,8 +105,8 @@ fn placeholder(value: &str) -> bool {
     let plain = value.trim().trim_end_matches('.').to_lowercase();
     let digits: Vec<char> = plain.chars().filter(|c| c.is_alphanumeric()).collect();
     // "0000", "ffffffff-ffff-…", "xxxx", "....": one and the same sign throughout.
-    let uniform = digits.windows(2).all(|pair| pair[0] == pair[1])
-        && (digits.len() != 1 || matches!(digits[0], '0' | 'x'));
+    let uniform =
+        digits.windows(2).all(|pair| pair[0] == pair[1]) && (digits.len() != 1 || matches!(digits[0], '0' | 'x'));
     uniform || PLACEHOLDERS.contains(&plain.as_str())
 }
 
@@ -132,26 +129,11 @@ mod tests {
         }
         let firmware = read(dir.path());
         assert_eq!(firmware.uuid, "4c4c4544-0042-3510-8054-b7c04f4a5331");
-        assert_eq!(
-            (firmware.serial.as_str(), firmware.asset.as_str()),
-            ("", "")
-        );
-        assert_eq!(
-            (firmware.manufacturer.as_str(), firmware.product.as_str()),
-            ("Dell Inc.", "PowerEdge R640")
-        );
-        let dropped: Vec<(&str, &str)> = firmware
-            .dropped
-            .iter()
-            .map(|d| (d.field.as_str(), d.value.as_str()))
-            .collect();
-        assert_eq!(
-            dropped,
-            [
-                ("serial", "To Be Filled By O.E.M."),
-                ("board-serial", "Default string")
-            ]
-        );
+        assert_eq!((firmware.serial.as_str(), firmware.asset.as_str()), ("", ""));
+        assert_eq!((firmware.manufacturer.as_str(), firmware.product.as_str()), ("Dell Inc.", "PowerEdge R640"));
+        let dropped: Vec<(&str, &str)> =
+            firmware.dropped.iter().map(|d| (d.field.as_str(), d.value.as_str())).collect();
+        assert_eq!(dropped, [("serial", "To Be Filled By O.E.M."), ("board-serial", "Default string")]);
     }
 
     #[test]
@@ -172,13 +154,7 @@ mod tests {
         ] {
             assert!(placeholder(value), "{value:?}");
         }
-        for value in [
-            "7",
-            "R640",
-            "CZ1234567X",
-            "4c4c4544-0042-3510-8054-b7c04f4a5331",
-            "VMware-56 4d 0f",
-        ] {
+        for value in ["7", "R640", "CZ1234567X", "4c4c4544-0042-3510-8054-b7c04f4a5331", "VMware-56 4d 0f"] {
             assert!(!placeholder(value), "{value:?}");
         }
     }

@@ -16,15 +16,8 @@ use crate::host::{Call, Host, OnLine, Output, process};
 use crate::report::EtcdMembers;
 
 /// Where programs are looked for after the agent's own PATH: what systemd gives services may lack some.
-const USUAL_DIRS: &[&str] = &[
-    "/usr/local/sbin",
-    "/usr/local/bin",
-    "/usr/sbin",
-    "/usr/bin",
-    "/sbin",
-    "/bin",
-    "/opt/bin",
-];
+const USUAL_DIRS: &[&str] =
+    &["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/opt/bin"];
 
 /// The real machine.
 #[derive(Debug, Clone)]
@@ -40,10 +33,7 @@ impl Machine {
     /// of any other agent.
     pub fn new(root: PathBuf, search: &str, tag: String) -> Self {
         let named = search.split(':').filter(|dir| dir.starts_with('/'));
-        let dirs = named
-            .chain(USUAL_DIRS.iter().copied())
-            .map(PathBuf::from)
-            .collect();
+        let dirs = named.chain(USUAL_DIRS.iter().copied()).map(PathBuf::from).collect();
         Self { root, dirs, tag }
     }
 
@@ -60,18 +50,14 @@ impl Machine {
     fn find(&self, program: &str) -> Option<PathBuf> {
         self.dirs.iter().map(|dir| dir.join(program)).find(|path| {
             let here = self.root.join(path.strip_prefix("/").unwrap_or(path));
-            fs::metadata(here)
-                .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+            fs::metadata(here).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
         })
     }
 
     /// The program and arguments that run it on the machine's own root.
     fn command(&self, call: &Call) -> io::Result<(PathBuf, Vec<String>)> {
         let path = self.find(call.program).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("there is no {} on this machine", call.program),
-            )
+            io::Error::new(io::ErrorKind::NotFound, format!("there is no {} on this machine", call.program))
         })?;
         if !self.is_elsewhere() {
             return Ok((path, call.arguments.clone()));
@@ -125,9 +111,7 @@ impl Host for Machine {
     }
 
     fn unix_ms(&self) -> u64 {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
@@ -156,11 +140,7 @@ mod tests {
     use crate::host::Exit;
 
     fn mk_machine() -> Machine {
-        Machine::new(
-            PathBuf::from("/"),
-            "",
-            format!("test-{}", std::process::id()),
-        )
+        Machine::new(PathBuf::from("/"), "", format!("test-{}", std::process::id()))
     }
 
     fn mk_call(script: &str, limit: Duration) -> Call {
@@ -176,14 +156,8 @@ mod tests {
     #[tokio::test]
     async fn both_streams_come_as_lines_and_standard_output_alone_too() {
         let mut live = Vec::new();
-        let call = mk_call(
-            "echo one; echo two >&2; echo three; exit 4",
-            Duration::from_secs(60),
-        );
-        let output = mk_machine()
-            .run(call, &mut |line| live.push(line.to_owned()))
-            .await
-            .unwrap();
+        let call = mk_call("echo one; echo two >&2; echo three; exit 4", Duration::from_secs(60));
+        let output = mk_machine().run(call, &mut |line| live.push(line.to_owned())).await.unwrap();
         assert_eq!(output.exit, Exit::Code(Some(4)));
         assert_eq!(output.stdout, ["one", "three"]);
         live.sort();
@@ -192,15 +166,9 @@ mod tests {
 
     #[tokio::test]
     async fn standard_input_reaches_the_program() {
-        let call = Call {
-            stdin: Some(Zeroizing::new(b"objects".to_vec())),
-            ..mk_call("cat", Duration::from_secs(60))
-        };
+        let call = Call { stdin: Some(Zeroizing::new(b"objects".to_vec())), ..mk_call("cat", Duration::from_secs(60)) };
         let output = mk_machine().run(call, &mut |_| {}).await.unwrap();
-        assert_eq!(
-            (output.stdout, output.exit),
-            (vec!["objects".to_owned()], Exit::Code(Some(0)))
-        );
+        assert_eq!((output.stdout, output.exit), (vec!["objects".to_owned()], Exit::Code(Some(0))));
     }
 
     #[tokio::test]
@@ -210,10 +178,7 @@ mod tests {
         assert_eq!(output.exit, Exit::TimedOut);
         let child = output.stdout.first().unwrap();
         let state = fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
-        assert!(
-            state.is_empty() || state.contains(") Z "),
-            "still runs: {state}"
-        );
+        assert!(state.is_empty() || state.contains(") Z "), "still runs: {state}");
     }
 
     #[tokio::test]
@@ -226,13 +191,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_orphan_of_an_earlier_life_is_ended_and_another_agents_is_not() {
-        let spawn = |tag: &str| {
-            std::process::Command::new("sleep")
-                .arg("1000")
-                .env(process::TAG, tag)
-                .spawn()
-                .unwrap()
-        };
+        let spawn = |tag: &str| std::process::Command::new("sleep").arg("1000").env(process::TAG, tag).spawn().unwrap();
         let (mut ours, mut theirs) = (spawn("orphan-test"), spawn("another-agent"));
         // A zombie until it is reaped here, as an orphan would be by init.
         let reaper = std::thread::spawn(move || ours.wait().unwrap());
@@ -246,11 +205,8 @@ mod tests {
     #[tokio::test]
     async fn a_daemon_that_a_call_started_is_no_orphan() {
         let machine = mk_machine();
-        let mut daemon = std::process::Command::new("sleep")
-            .arg("1000")
-            .env(process::TAG, "daemon-test")
-            .spawn()
-            .unwrap();
+        let mut daemon =
+            std::process::Command::new("sleep").arg("1000").env(process::TAG, "daemon-test").spawn().unwrap();
         process::end_tagged("daemon-test", &["kubeadm", "kubectl"]).await;
         machine.end_orphans().await;
         assert!(daemon.try_wait().unwrap().is_none());
@@ -260,10 +216,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_missing_program_is_an_error_that_names_it() {
-        let call = Call {
-            program: "no-such-program",
-            ..mk_call("", Duration::from_secs(1))
-        };
+        let call = Call { program: "no-such-program", ..mk_call("", Duration::from_secs(1)) };
         let error = mk_machine().run(call, &mut |_| {}).await.unwrap_err();
         assert!(error.to_string().contains("no-such-program"));
     }
@@ -272,22 +225,11 @@ mod tests {
     fn files_lie_under_the_root_and_their_parents_are_made() {
         let root = tempfile::tempdir().unwrap();
         let machine = Machine::new(root.path().to_owned(), "", String::new());
-        machine
-            .lay("/etc/kubernetes/pki/ca.crt", 0o644, b"ca")
-            .unwrap();
-        assert_eq!(
-            fs::read(root.path().join("etc/kubernetes/pki/ca.crt")).unwrap(),
-            b"ca"
-        );
-        assert!(
-            machine.exists("/etc/kubernetes/pki/ca.crt")
-                && machine.is_filled_dir("/etc/kubernetes/pki")
-        );
+        machine.lay("/etc/kubernetes/pki/ca.crt", 0o644, b"ca").unwrap();
+        assert_eq!(fs::read(root.path().join("etc/kubernetes/pki/ca.crt")).unwrap(), b"ca");
+        assert!(machine.exists("/etc/kubernetes/pki/ca.crt") && machine.is_filled_dir("/etc/kubernetes/pki"));
         machine.remove("/etc/kubernetes/pki/ca.crt").unwrap();
-        assert!(
-            !machine.exists("/etc/kubernetes/pki/ca.crt")
-                && !machine.is_filled_dir("/etc/kubernetes/pki")
-        );
+        assert!(!machine.exists("/etc/kubernetes/pki/ca.crt") && !machine.is_filled_dir("/etc/kubernetes/pki"));
     }
 
     #[test]

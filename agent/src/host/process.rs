@@ -39,11 +39,7 @@ pub(super) async fn run(
     let mut child = Command::new(path)
         .args(arguments)
         .env(TAG, tag)
-        .stdin(if call.stdin.is_some() {
-            Stdio::piped()
-        } else {
-            Stdio::null()
-        })
+        .stdin(if call.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
@@ -62,15 +58,8 @@ pub(super) async fn run(
             drop(stdin.write_all(&content).await);
         });
     }
-    let group = child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(Pid::from_raw);
-    let mut output = Output {
-        exit: Exit::Code(None),
-        stdout: Vec::new(),
-        lines: Vec::new(),
-    };
+    let group = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    let mut output = Output { exit: Exit::Code(None), stdout: Vec::new(), lines: Vec::new() };
     let deadline = Instant::now() + call.limit;
     let mut printing = true;
     output.exit = loop {
@@ -119,17 +108,11 @@ async fn read_lines(stream: impl AsyncRead + Unpin, from_stdout: bool, lines: mp
     loop {
         bytes.clear();
         let limit = u64::try_from(LINE_BYTES_MAX).unwrap_or(u64::MAX);
-        match (&mut reader)
-            .take(limit)
-            .read_until(b'\n', &mut bytes)
-            .await
-        {
+        match (&mut reader).take(limit).read_until(b'\n', &mut bytes).await {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
-        let text = String::from_utf8_lossy(&bytes)
-            .trim_end_matches(['\n', '\r'])
-            .to_owned();
+        let text = String::from_utf8_lossy(&bytes).trim_end_matches(['\n', '\r']).to_owned();
         if lines.send(Line { from_stdout, text }).await.is_err() {
             return;
         }
@@ -164,11 +147,7 @@ pub(super) async fn end_tagged(tag: &str, names: &[&str]) {
         if orphans.is_empty() {
             return;
         }
-        let signal = if asked.elapsed() < GRACE {
-            Signal::TERM
-        } else {
-            Signal::KILL
-        };
+        let signal = if asked.elapsed() < GRACE { Signal::TERM } else { Signal::KILL };
         for pid in orphans {
             tracing::warn!(
                 pid = pid.as_raw_nonzero().get(),
@@ -195,11 +174,8 @@ fn tagged(wanted: &str, names: &[&str]) -> Vec<Pid> {
             // Empty for kernel threads and zombies, unreadable for other users' programs.
             let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
             names.contains(&name.trim_end())
-                && fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| {
-                    environ
-                        .split(|byte| *byte == 0)
-                        .any(|pair| pair == wanted.as_bytes())
-                })
+                && fs::read(format!("/proc/{pid}/environ"))
+                    .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|pair| pair == wanted.as_bytes()))
         })
         .filter_map(Pid::from_raw)
         .collect()

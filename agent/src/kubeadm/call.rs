@@ -31,13 +31,7 @@ pub(super) async fn kubeadm(
     feed: &Feed,
 ) -> CallEnd {
     feed.line(format!("$ kubeadm {}", arguments.join(" ")));
-    let call = Call {
-        program: "kubeadm",
-        arguments,
-        stdin: None,
-        limit,
-        stop: stop.clone(),
-    };
+    let call = Call { program: "kubeadm", arguments, stdin: None, limit, stop: stop.clone() };
     let mut phase = None;
     let ended = host
         .run(call, &mut |line| {
@@ -58,11 +52,7 @@ pub(super) async fn kubeadm(
         Exit::Stopped => CallEnd::Stopped,
         Exit::TimedOut => CallEnd::Failed(over_limit(limit, phase)),
         Exit::Code(code) => {
-            let lines: Vec<String> = output
-                .lines
-                .iter()
-                .map(|line| scrubber.line(line))
-                .collect();
+            let lines: Vec<String> = output.lines.iter().map(|line| scrubber.line(line)).collect();
             let found = diagnose(lines.iter().map(String::as_str));
             CallEnd::Failed(found.unwrap_or_else(|| without_words(code, &lines, phase)))
         }
@@ -70,16 +60,8 @@ pub(super) async fn kubeadm(
 }
 
 fn not_run(error: &io::Error) -> Diagnosis {
-    let cause = if error.kind() == io::ErrorKind::NotFound {
-        Cause::KubeadmMissing
-    } else {
-        Cause::Unknown
-    };
-    Diagnosis {
-        cause,
-        message: format!("kubeadm could not be run: {error}"),
-        phase: None,
-    }
+    let cause = if error.kind() == io::ErrorKind::NotFound { Cause::KubeadmMissing } else { Cause::Unknown };
+    Diagnosis { cause, message: format!("kubeadm could not be run: {error}"), phase: None }
 }
 
 fn over_limit(limit: Duration, phase: Option<String>) -> Diagnosis {
@@ -93,15 +75,8 @@ fn over_limit(limit: Duration, phase: Option<String>) -> Diagnosis {
 }
 
 fn without_words(code: Option<i32>, lines: &[String], phase: Option<String>) -> Diagnosis {
-    let how = code.map_or_else(
-        || "was ended by a signal".to_owned(),
-        |code| format!("ended with code {code}"),
-    );
-    let last = lines
-        .iter()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-        .map_or("", String::as_str);
+    let how = code.map_or_else(|| "was ended by a signal".to_owned(), |code| format!("ended with code {code}"));
+    let last = lines.iter().rev().find(|line| !line.trim().is_empty()).map_or("", String::as_str);
     Diagnosis {
         cause: Cause::Unknown,
         message: format!("kubeadm {how} and named no error; its last line: {last}"),

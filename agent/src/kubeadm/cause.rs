@@ -135,18 +135,13 @@ pub struct Diagnosis {
 impl Diagnosis {
     /// Whether the failure came before kubeadm changed anything: in its checks, or before its first phase.
     pub fn left_untouched(&self) -> bool {
-        self.phase
-            .as_deref()
-            .is_none_or(|phase| phase == "preflight")
+        self.phase.as_deref().is_none_or(|phase| phase == "preflight")
     }
 }
 
 /// kubeadm's checks (`[ERROR Name]: …`), the most telling first.
 const CHECKS: &[(&str, Cause)] = &[
-    (
-        "FileAvailable--etc-kubernetes-kubelet.conf",
-        Cause::AlreadyJoined,
-    ),
+    ("FileAvailable--etc-kubernetes-kubelet.conf", Cause::AlreadyJoined),
     ("FileAvailable-", Cause::Leftovers),
     ("DirAvailable-", Cause::Leftovers),
     ("Port-", Cause::PortInUse),
@@ -165,43 +160,16 @@ const WORDS: &[(&str, Cause)] = &[
     ("none of the public keys", Cause::PinMismatch),
     ("failed to verify JWS signature", Cause::TokenRejected),
     ("could not find a JWS signature", Cause::TokenExpired),
-    (
-        "invalid discovery token CA certificate hash",
-        Cause::MalformedPin,
-    ),
-    (
-        "certificate key decoding error",
-        Cause::MalformedCertificateKey,
-    ),
-    (
-        "invalid certificate key size",
-        Cause::MalformedCertificateKey,
-    ),
+    ("invalid discovery token CA certificate hash", Cause::MalformedPin),
+    ("certificate key decoding error", Cause::MalformedCertificateKey),
+    ("invalid certificate key size", Cause::MalformedCertificateKey),
     ("the bootstrap token is invalid", Cause::MalformedToken),
-    (
-        "Secret \"kubeadm-certs\" was not found",
-        Cause::CertificateKeyGone,
-    ),
-    (
-        "message authentication failed",
-        Cause::CertificateKeyMismatch,
-    ),
-    (
-        "doesn't have a stable controlPlaneEndpoint",
-        Cause::NoStableEndpoint,
-    ),
-    (
-        "conditions for hosting a new control plane instance",
-        Cause::CertificatesMissing,
-    ),
-    (
-        "failed while waiting for TLS bootstrap",
-        Cause::CsrNotApproved,
-    ),
-    (
-        "failed while waiting for the kubelet",
-        Cause::KubeletUnhealthy,
-    ),
+    ("Secret \"kubeadm-certs\" was not found", Cause::CertificateKeyGone),
+    ("message authentication failed", Cause::CertificateKeyMismatch),
+    ("doesn't have a stable controlPlaneEndpoint", Cause::NoStableEndpoint),
+    ("conditions for hosting a new control plane instance", Cause::CertificatesMissing),
+    ("failed while waiting for TLS bootstrap", Cause::CsrNotApproved),
+    ("failed while waiting for the kubelet", Cause::KubeletUnhealthy),
     ("kubelet is not healthy", Cause::KubeletUnhealthy),
     ("already exists in the cluster", Cause::NameTaken),
     ("in sync with leader", Cause::LearnerNotInSync),
@@ -211,15 +179,9 @@ const WORDS: &[(&str, Cause)] = &[
     ("error execution phase check-etcd", Cause::EtcdUnhealthy),
     ("failed to pull image", Cause::ImagePull),
     ("upload-certs with an external CA", Cause::ExternalCa),
-    (
-        "this version of kubeadm only supports",
-        Cause::UnsupportedVersion,
-    ),
+    ("this version of kubeadm only supports", Cause::UnsupportedVersion),
     ("uses an old API spec", Cause::InvalidConfiguration),
-    (
-        "could not find authentication credentials",
-        Cause::InvalidConfiguration,
-    ),
+    ("could not find authentication credentials", Cause::InvalidConfiguration),
     ("can not mix", Cause::InvalidConfiguration),
     ("Invalid value:", Cause::InvalidConfiguration),
     ("strict decoding error", Cause::InvalidConfiguration),
@@ -228,24 +190,15 @@ const WORDS: &[(&str, Cause)] = &[
     ("Unauthorized", Cause::TokenRejected),
     ("orbidden", Cause::Forbidden),
     ("x509:", Cause::ApiServerUntrusted),
-    (
-        "error execution phase wait-control-plane",
-        Cause::ControlPlaneUnhealthy,
-    ),
+    ("error execution phase wait-control-plane", Cause::ControlPlaneUnhealthy),
     ("connection refused", Cause::ApiServerUnreachable),
     ("no route to host", Cause::ApiServerUnreachable),
     ("network is unreachable", Cause::ApiServerUnreachable),
     ("no such host", Cause::ApiServerUnreachable),
     ("i/o timeout", Cause::ApiServerUnreachable),
     ("Client.Timeout", Cause::ApiServerUnreachable),
-    (
-        "was refused - did you specify the right host",
-        Cause::ApiServerUnreachable,
-    ),
-    (
-        "Unable to connect to the server",
-        Cause::ApiServerUnreachable,
-    ),
+    ("was refused - did you specify the right host", Cause::ApiServerUnreachable),
+    ("Unable to connect to the server", Cause::ApiServerUnreachable),
     ("context deadline exceeded", Cause::ApiServerUnreachable),
 ];
 
@@ -253,25 +206,11 @@ const WORDS: &[(&str, Cause)] = &[
 pub fn diagnose<'a>(output: impl IntoIterator<Item = &'a str>) -> Option<Diagnosis> {
     let lines: Vec<&str> = output.into_iter().collect();
     let error = last_error(&lines)?;
-    let checks: Vec<&str> = lines
-        .iter()
-        .filter_map(|line| line.trim_start().strip_prefix("[ERROR "))
-        .collect();
-    let phase = error
-        .split("error execution phase ")
-        .nth(1)
-        .and_then(|rest| rest.split(':').next());
+    let checks: Vec<&str> = lines.iter().filter_map(|line| line.trim_start().strip_prefix("[ERROR ")).collect();
+    let phase = error.split("error execution phase ").nth(1).and_then(|rest| rest.split(':').next());
     let failed_checks = error.contains("preflight") && !checks.is_empty();
-    let cause = if failed_checks {
-        of_checks(&checks)
-    } else {
-        of_words(&error)
-    };
-    let message = if failed_checks {
-        checks.join("; ")
-    } else {
-        error.clone()
-    };
+    let cause = if failed_checks { of_checks(&checks) } else { of_words(&error) };
+    let message = if failed_checks { checks.join("; ") } else { error.clone() };
     Some(Diagnosis {
         cause,
         message: message.trim_start_matches("error: ").trim().to_owned(),
@@ -280,33 +219,19 @@ pub fn diagnose<'a>(output: impl IntoIterator<Item = &'a str>) -> Option<Diagnos
 }
 
 fn of_checks(checks: &[&str]) -> Cause {
-    let known = CHECKS
-        .iter()
-        .find(|(name, _)| checks.iter().any(|check| check.starts_with(name)));
+    let known = CHECKS.iter().find(|(name, _)| checks.iter().any(|check| check.starts_with(name)));
     known.map_or(Cause::PreflightFailed, |(_, cause)| *cause)
 }
 
 fn of_words(error: &str) -> Cause {
-    WORDS
-        .iter()
-        .find(|(words, _)| error.contains(words))
-        .map_or(Cause::Unknown, |(_, cause)| *cause)
+    WORDS.iter().find(|(words, _)| error.contains(words)).map_or(Cause::Unknown, |(_, cause)| *cause)
 }
 
 /// The last block that begins like an error of kubeadm or kubectl, up to the stack trace or the advice to ask for one.
 fn last_error(lines: &[&str]) -> Option<String> {
     let start = lines.iter().rposition(|line| begins_error(line))?;
-    let block = lines[start..]
-        .iter()
-        .enumerate()
-        .take_while(|(at, line)| *at == 0 || !ends_error(line));
-    Some(
-        block
-            .map(|(_, line)| line.trim_end())
-            .filter(|line| !line.is_empty())
-            .collect::<Vec<_>>()
-            .join("\n"),
-    )
+    let block = lines[start..].iter().enumerate().take_while(|(at, line)| *at == 0 || !ends_error(line));
+    Some(block.map(|(_, line)| line.trim_end()).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n"))
 }
 
 fn begins_error(line: &str) -> bool {
@@ -322,9 +247,7 @@ fn begins_error(line: &str) -> bool {
 }
 
 fn ends_error(line: &str) -> bool {
-    line.starts_with("To see the stack trace")
-        || line.starts_with("k8s.io/")
-        || line.starts_with("real\t")
+    line.starts_with("To see the stack trace") || line.starts_with("k8s.io/") || line.starts_with("real\t")
 }
 
 #[cfg(test)]

@@ -16,30 +16,16 @@ struct Document {
 /// If it is not YAML.
 pub fn skip_phases(yaml: &str) -> Result<Vec<String>, serde_saphyr::Error> {
     let documents: Vec<Option<Document>> = serde_saphyr::from_multiple(yaml)?;
-    Ok(documents
-        .into_iter()
-        .flatten()
-        .filter_map(|document| document.skip_phases)
-        .flatten()
-        .collect())
+    Ok(documents.into_iter().flatten().filter_map(|document| document.skip_phases).flatten().collect())
 }
 
 /// Fields whose values are secret, in every version of the format and in kubeconfigs.
-const SECRET_FIELDS: &[&str] = &[
-    "token",
-    "tlsBootstrapToken",
-    "certificateKey",
-    "client-key-data",
-    "password",
-    "secret",
-];
+const SECRET_FIELDS: &[&str] =
+    &["token", "tlsBootstrapToken", "certificateKey", "client-key-data", "password", "secret"];
 
 /// `yaml` with the values of secret fields masked, for people to read.
 pub fn mask(yaml: &str) -> String {
-    let mut masked: String = yaml
-        .lines()
-        .map(|line| format!("{}\n", mask_line(line)))
-        .collect();
+    let mut masked: String = yaml.lines().map(|line| format!("{}\n", mask_line(line))).collect();
     if !yaml.ends_with('\n') {
         masked.pop();
     }
@@ -85,14 +71,8 @@ mod tests {
     fn skipped_phases_are_gathered_from_every_document() {
         let yaml = "kind: InitConfiguration\nskipPhases: [addon/kube-proxy, addon/coredns]\n---\nkind: ClusterConfiguration\n\
                     ---\n---\nkind: JoinConfiguration\nskipPhases:\n- preflight\n";
-        assert_eq!(
-            skip_phases(yaml).unwrap(),
-            ["addon/kube-proxy", "addon/coredns", "preflight"]
-        );
-        assert_eq!(
-            skip_phases("kind: JoinConfiguration\nskipPhases: null\n").unwrap(),
-            Vec::<String>::new()
-        );
+        assert_eq!(skip_phases(yaml).unwrap(), ["addon/kube-proxy", "addon/coredns", "preflight"]);
+        assert_eq!(skip_phases("kind: JoinConfiguration\nskipPhases: null\n").unwrap(), Vec::<String>::new());
         assert!(skip_phases("{").is_err());
     }
 
@@ -102,23 +82,14 @@ mod tests {
                     tlsBootstrapToken: abcdef.0123456789abcdef\ncontrolPlane:\n  certificateKey: \"e6a2eb85\"\nbootstrapTokens:\n\
                     - token: \"abcdef.0123456789abcdef\"\n  ttl: 24h\n";
         let masked = mask(yaml);
-        assert!(
-            !masked.contains("0123456789abcdef") && !masked.contains("e6a2eb85"),
-            "{masked}"
-        );
-        assert!(
-            masked.contains("apiServerEndpoint: \"a:6443\"") && masked.contains("caCertHashes: []"),
-            "{masked}"
-        );
+        assert!(!masked.contains("0123456789abcdef") && !masked.contains("e6a2eb85"), "{masked}");
+        assert!(masked.contains("apiServerEndpoint: \"a:6443\"") && masked.contains("caCertHashes: []"), "{masked}");
         assert!(masked.contains("ttl: 24h"));
     }
 
     #[test]
     fn masking_hides_secrets_of_json() {
         let masked = mask(r#"{"discovery":{"tlsBootstrapToken":"abcdef.0123456789abcdef"},"x":1}"#);
-        assert!(
-            !masked.contains("0123456789abcdef") && masked.contains("\"x\":1"),
-            "{masked}"
-        );
+        assert!(!masked.contains("0123456789abcdef") && masked.contains("\"x\":1"), "{masked}");
     }
 }

@@ -8,9 +8,7 @@ use crate::executor::{Feed, Job};
 use crate::host::SharedHost;
 use crate::instruction::{FileToLay, Verb};
 use crate::kubeadm::call::{self, CallEnd};
-use crate::kubeadm::{
-    Cause, Diagnosis, Scrubber, init_remainder, join_arguments, skip_phases, upload_certs,
-};
+use crate::kubeadm::{Cause, Diagnosis, Scrubber, init_remainder, join_arguments, skip_phases, upload_certs};
 use crate::kubectl::{self, Kubectl};
 use crate::phase::Mode;
 use crate::report::{Ended, EtcdMembers, Failure, Progress, Seen, clip};
@@ -81,13 +79,12 @@ impl Kubeadm {
 
     async fn join(&self, job: Job, feed: &Feed) -> Ended {
         let scrubber = Scrubber::new(&job.payload.scrub);
-        if matches!(job.mode, Mode::ResetFirst | Mode::GiveUp)
-            && !self.reset(&job, &scrubber, feed).await
-        {
+        if matches!(job.mode, Mode::ResetFirst | Mode::GiveUp) && !self.reset(&job, &scrubber, feed).await {
             if job.stop.is_cancelled() {
                 return Ended::Stopped;
             }
-            let message = "what an interrupted call left could not be reset; run `kubeadm reset -f` on the machine and look why";
+            let message =
+                "what an interrupted call left could not be reset; run `kubeadm reset -f` on the machine and look why";
             return Ended::Failed(Failure::unclean(Cause::ResetFailed, message));
         }
         if job.mode == Mode::GiveUp {
@@ -101,16 +98,7 @@ impl Kubeadm {
         let deadline = Instant::now() + job.limit.unwrap_or(JOIN_LIMIT);
         for arguments in calls {
             let left = deadline.saturating_duration_since(Instant::now());
-            match call::kubeadm(
-                self.host.as_ref(),
-                arguments,
-                left,
-                &job.stop,
-                &scrubber,
-                feed,
-            )
-            .await
-            {
+            match call::kubeadm(self.host.as_ref(), arguments, left, &job.stop, &scrubber, feed).await {
                 CallEnd::Done => {}
                 CallEnd::Stopped => return Ended::Stopped,
                 CallEnd::Failed(diagnosis) => {
@@ -127,46 +115,33 @@ impl Kubeadm {
     /// Lays the files down and composes the calls.
     fn prepare(&self, job: &Job) -> Result<Vec<Vec<String>>, Diagnosis> {
         self.lay(&job.payload.files)?;
-        let config = job
-            .payload
-            .config_path
-            .as_ref()
-            .or(job.config_path.as_ref());
-        let config = config
-            .ok_or_else(|| refuse("the server sent no kubeadm configuration for this step"))?;
-        let text = self
-            .host
-            .read(config)
-            .map_err(|error| refuse(&format!("cannot read {config}: {error}")))?;
+        let config = job.payload.config_path.as_ref().or(job.config_path.as_ref());
+        let config = config.ok_or_else(|| refuse("the server sent no kubeadm configuration for this step"))?;
+        let text = self.host.read(config).map_err(|error| refuse(&format!("cannot read {config}: {error}")))?;
         let theirs = skip_phases(&String::from_utf8_lossy(&text))
             .map_err(|_| refuse("the kubeadm configuration from the server is no YAML"))?;
         Ok(match (job.mode, job.verb) {
             (Mode::Remainder, Verb::Init) => init_remainder(config, &theirs),
             // All but the last part is done, and that may be repeated.
-            (Mode::Remainder, _) => join_arguments(Verb::JoinFinish, config, &theirs)
-                .into_iter()
-                .collect(),
+            (Mode::Remainder, _) => join_arguments(Verb::JoinFinish, config, &theirs).into_iter().collect(),
             (_, verb) => join_arguments(verb, config, &theirs).into_iter().collect(),
         })
     }
 
     fn lay(&self, files: &[FileToLay]) -> Result<(), Diagnosis> {
         for file in files {
-            self.host
-                .lay(&file.path, file.mode, &file.content)
-                .map_err(|error| Diagnosis {
-                    cause: Cause::FilesNotWritten,
-                    message: format!("cannot write {}: {error}", file.path),
-                    phase: None,
-                })?;
+            self.host.lay(&file.path, file.mode, &file.content).map_err(|error| Diagnosis {
+                cause: Cause::FilesNotWritten,
+                message: format!("cannot write {}: {error}", file.path),
+                phase: None,
+            })?;
         }
         Ok(())
     }
 
     /// kubeadm says that it is done: where etcd was joined, etcd must say so too.
     async fn evidence_of_success(&self, verb: Verb) -> Result<Seen, Diagnosis> {
-        if !matches!(verb, Verb::JoinEtcd | Verb::JoinWhole)
-            || !self.host.exists("/etc/kubernetes/manifests/etcd.yaml")
+        if !matches!(verb, Verb::JoinEtcd | Verb::JoinWhole) || !self.host.exists("/etc/kubernetes/manifests/etcd.yaml")
         {
             return Ok(Seen::default());
         }
@@ -179,38 +154,19 @@ impl Kubeadm {
                 Err(error) => error.to_string(),
             };
             if Instant::now() >= deadline {
-                let message = format!(
-                    "kubeadm joined etcd, but after {} s {why}",
-                    VOTE_LIMIT.as_secs()
-                );
-                return Err(Diagnosis {
-                    cause: Cause::LearnerNotInSync,
-                    message,
-                    phase: Some("etcd-join".to_owned()),
-                });
+                let message = format!("kubeadm joined etcd, but after {} s {why}", VOTE_LIMIT.as_secs());
+                return Err(Diagnosis { cause: Cause::LearnerNotInSync, message, phase: Some("etcd-join".to_owned()) });
             }
             sleep(LOOK_AGAIN).await;
         }
     }
 
     /// After a failure: leaves the machine as it was before the join, where that can be done.
-    async fn clean_up(
-        &self,
-        job: &Job,
-        diagnosis: Diagnosis,
-        scrubber: &Scrubber,
-        feed: &Feed,
-    ) -> Ended {
-        let untouched =
-            diagnosis.left_untouched() && job.verb.begins_join() && job.mode != Mode::Remainder;
+    async fn clean_up(&self, job: &Job, diagnosis: Diagnosis, scrubber: &Scrubber, feed: &Feed) -> Ended {
+        let untouched = diagnosis.left_untouched() && job.verb.begins_join() && job.mode != Mode::Remainder;
         let clean = if untouched {
             // Among them may be CA keys: they stay on no machine that is no control plane.
-            let laid: Vec<String> = job
-                .payload
-                .files
-                .iter()
-                .map(|file| file.path.clone())
-                .collect();
+            let laid: Vec<String> = job.payload.files.iter().map(|file| file.path.clone()).collect();
             self.sweep(&laid);
             true
         } else {
@@ -221,32 +177,15 @@ impl Kubeadm {
             return Ended::Stopped;
         }
         let message = clip(&diagnosis.message, crate::report::MESSAGE_BYTES_MAX);
-        Ended::Failed(Failure {
-            cause: diagnosis.cause,
-            message,
-            clean,
-        })
+        Ended::Failed(Failure { cause: diagnosis.cause, message, clean })
     }
 
     /// Whether the machine is clean after `kubeadm reset`.
     async fn reset(&self, job: &Job, scrubber: &Scrubber, feed: &Feed) -> bool {
         feed.progress(Progress::Phase("reset".to_owned()));
         let arguments = vec!["reset".to_owned(), "-f".to_owned()];
-        let end = call::kubeadm(
-            self.host.as_ref(),
-            arguments,
-            RESET_LIMIT,
-            &job.stop,
-            scrubber,
-            feed,
-        )
-        .await;
-        let laid: Vec<String> = job
-            .payload
-            .files
-            .iter()
-            .map(|file| file.path.clone())
-            .collect();
+        let end = call::kubeadm(self.host.as_ref(), arguments, RESET_LIMIT, &job.stop, scrubber, feed).await;
+        let laid: Vec<String> = job.payload.files.iter().map(|file| file.path.clone()).collect();
         self.sweep(&laid);
         end == CallEnd::Done && self.traces().is_empty()
     }
@@ -254,11 +193,7 @@ impl Kubeadm {
     /// What kubeadm left, of the things it leaves.
     pub(super) fn traces(&self) -> Vec<String> {
         let exists = |path: &&&str| self.host.exists(path);
-        TRACES
-            .iter()
-            .filter(exists)
-            .map(|path| (*path).to_owned())
-            .collect()
+        TRACES.iter().filter(exists).map(|path| (*path).to_owned()).collect()
     }
 
     async fn reset_on_demand(&self, job: &Job, feed: &Feed) -> Ended {
@@ -276,10 +211,7 @@ impl Kubeadm {
         if job.stop.is_cancelled() {
             return Ended::Stopped;
         }
-        let message = format!(
-            "after `kubeadm reset -f` these are still there: {}",
-            self.traces().join(", ")
-        );
+        let message = format!("after `kubeadm reset -f` these are still there: {}", self.traces().join(", "));
         Ended::Failed(Failure::unclean(Cause::ResetFailed, message))
     }
 
@@ -295,30 +227,17 @@ impl Kubeadm {
             ));
         };
         let limit = job.limit.unwrap_or(SHORT_LIMIT);
-        match call::kubeadm(
-            self.host.as_ref(),
-            upload_certs(config),
-            limit,
-            &job.stop,
-            &scrubber,
-            feed,
-        )
-        .await
-        {
+        match call::kubeadm(self.host.as_ref(), upload_certs(config), limit, &job.stop, &scrubber, feed).await {
             CallEnd::Done => Ended::Succeeded(Seen::default()),
             CallEnd::Stopped => Ended::Stopped,
-            CallEnd::Failed(diagnosis) => {
-                Ended::Failed(Failure::untouched(diagnosis.cause, diagnosis.message))
-            }
+            CallEnd::Failed(diagnosis) => Ended::Failed(Failure::untouched(diagnosis.cause, diagnosis.message)),
         }
     }
 
     async fn list_members(&self) -> Ended {
         match self.host.etcd_members(true).await {
             Ok(members) => Ended::Succeeded(seen(members)),
-            Err(error) => {
-                Ended::Failed(Failure::untouched(Cause::EtcdUnhealthy, error.to_string()))
-            }
+            Err(error) => Ended::Failed(Failure::untouched(Cause::EtcdUnhealthy, error.to_string())),
         }
     }
 
@@ -342,18 +261,11 @@ impl Kubeadm {
 }
 
 fn seen(members: EtcdMembers) -> Seen {
-    Seen {
-        members: Some(members),
-        node: None,
-    }
+    Seen { members: Some(members), node: None }
 }
 
 fn refuse(message: &str) -> Diagnosis {
-    Diagnosis {
-        cause: Cause::PayloadUnreadable,
-        message: message.to_owned(),
-        phase: None,
-    }
+    Diagnosis { cause: Cause::PayloadUnreadable, message: message.to_owned(), phase: None }
 }
 
 #[cfg(test)]

@@ -28,18 +28,12 @@ impl Kubeadm {
         let mut report = Preflight {
             kubeadm_version: first_line(host, "kubeadm", &["version", "-o", "short"]).await,
             kubelet_version: last_word(&first_line(host, "kubelet", &["--version"]).await),
-            kubectl_version: last_word(
-                &first_line(host, "kubectl", &["version", "--client"]).await,
-            ),
+            kubectl_version: last_word(&first_line(host, "kubectl", &["version", "--client"]).await),
             kernel: read(host, "/proc/sys/kernel/osrelease"),
             agent_unix_ms: host.unix_ms(),
             // The first line is the heading.
             swap_on: read(host, "/proc/swaps").lines().count() > 1,
-            ports_in_use: PORTS
-                .iter()
-                .copied()
-                .filter(|port| host.port_in_use(*port))
-                .collect(),
+            ports_in_use: PORTS.iter().copied().filter(|port| host.port_in_use(*port)).collect(),
             leftovers: self.traces(),
             joined,
             ..Preflight::default()
@@ -58,11 +52,7 @@ fn findings(report: &Preflight, has_kubectl: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut find = |found: bool, check, fatal, message: &str| {
         if found {
-            findings.push(Finding {
-                check,
-                message: message.to_owned(),
-                fatal,
-            });
+            findings.push(Finding { check, message: message.to_owned(), fatal });
         }
     };
     find(
@@ -95,24 +85,12 @@ fn findings(report: &Preflight, has_kubectl: bool) -> Vec<Finding> {
         false,
         "swap is on: turn it off, or set failSwapOn and memorySwap in the kubelet's configuration",
     );
-    let leftovers = format!(
-        "left from an earlier life: {}; `kubeadm reset -f` removes it",
-        report.leftovers.join(", ")
-    );
-    find(
-        !report.leftovers.is_empty() && !report.joined,
-        "Leftovers",
-        true,
-        &leftovers,
-    );
+    let leftovers =
+        format!("left from an earlier life: {}; `kubeadm reset -f` removes it", report.leftovers.join(", "));
+    find(!report.leftovers.is_empty() && !report.joined, "Leftovers", true, &leftovers);
     let ports: Vec<String> = report.ports_in_use.iter().map(u16::to_string).collect();
     let taken = format!("somebody listens on {}", ports.join(", "));
-    find(
-        !ports.is_empty() && !report.joined,
-        "PortsInUse",
-        false,
-        &taken,
-    );
+    find(!ports.is_empty() && !report.joined, "PortsInUse", false, &taken);
     findings
 }
 
@@ -122,47 +100,28 @@ async fn runtime_version(host: &dyn Host, name: &str) -> String {
         "cri-o" => first_line(host, "crio", &["--version"]).await,
         _ => first_line(host, "cri-dockerd", &["--version"]).await,
     };
-    let is_version = |word: &&str| {
-        word.trim_start_matches('v')
-            .starts_with(|c: char| c.is_ascii_digit())
-            && word.contains('.')
-    };
-    let version = line
-        .split_whitespace()
-        .find(is_version)
-        .map(|word| word.trim_start_matches('v'))
-        .unwrap_or_default();
+    let is_version =
+        |word: &&str| word.trim_start_matches('v').starts_with(|c: char| c.is_ascii_digit()) && word.contains('.');
+    let version = line.split_whitespace().find(is_version).map(|word| word.trim_start_matches('v')).unwrap_or_default();
     format!("{name} {version}").trim_end().to_owned()
 }
 
 async fn first_line(host: &dyn Host, program: &'static str, arguments: &[&str]) -> String {
     let call = Call {
         program,
-        arguments: arguments
-            .iter()
-            .map(|argument| (*argument).to_owned())
-            .collect(),
+        arguments: arguments.iter().map(|argument| (*argument).to_owned()).collect(),
         stdin: None,
         limit: LIMIT,
         stop: CancellationToken::new(),
     };
     match host.run(call, &mut |_| {}).await {
-        Ok(output) if output.succeeded() => output
-            .stdout
-            .into_iter()
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_owned(),
+        Ok(output) if output.succeeded() => output.stdout.into_iter().next().unwrap_or_default().trim().to_owned(),
         _ => String::new(),
     }
 }
 
 fn last_word(line: &str) -> String {
-    line.split_whitespace()
-        .last()
-        .unwrap_or_default()
-        .to_owned()
+    line.split_whitespace().last().unwrap_or_default().to_owned()
 }
 
 fn read(host: &dyn Host, path: &str) -> String {
@@ -184,10 +143,7 @@ mod tests {
     }
 
     fn names(report: &Preflight) -> Vec<(&'static str, bool)> {
-        findings(report, true)
-            .into_iter()
-            .map(|finding| (finding.check, finding.fatal))
-            .collect()
+        findings(report, true).into_iter().map(|finding| (finding.check, finding.fatal)).collect()
     }
 
     #[test]
@@ -197,11 +153,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_fatal_and_what_kubeadm_may_tolerate_is_not() {
-        let bare = Preflight {
-            swap_on: true,
-            ports_in_use: vec![6443],
-            ..Preflight::default()
-        };
+        let bare = Preflight { swap_on: true, ports_in_use: vec![6443], ..Preflight::default() };
         assert_eq!(
             names(&bare),
             [
@@ -216,17 +168,8 @@ mod tests {
 
     #[test]
     fn leftovers_are_fatal_unless_the_machine_is_a_member() {
-        let left = Preflight {
-            leftovers: vec!["/etc/kubernetes/kubelet.conf".to_owned()],
-            ..mk_report()
-        };
+        let left = Preflight { leftovers: vec!["/etc/kubernetes/kubelet.conf".to_owned()], ..mk_report() };
         assert_eq!(names(&left), [("Leftovers", true)]);
-        assert_eq!(
-            names(&Preflight {
-                joined: true,
-                ..left
-            }),
-            []
-        );
+        assert_eq!(names(&Preflight { joined: true, ..left }), []);
     }
 }

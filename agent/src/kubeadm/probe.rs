@@ -13,18 +13,11 @@ impl Kubeadm {
         let kubelet_conf = host.exists("/etc/kubernetes/kubelet.conf");
         let manifests = host.exists("/etc/kubernetes/manifests/kube-apiserver.yaml");
         let (api_ready, kubeadm_config) = if admin_conf && manifests {
-            (
-                kubectl::api_ready(host).await,
-                kubectl::kubeadm_config_exists(host).await,
-            )
+            (kubectl::api_ready(host).await, kubectl::kubeadm_config_exists(host).await)
         } else {
             (Answer::No, Answer::No)
         };
-        let node = if kubelet_conf {
-            kubectl::node_exists(host, node_name).await
-        } else {
-            Answer::No
-        };
+        let node = if kubelet_conf { kubectl::node_exists(host, node_name).await } else { Answer::No };
         let members = self.members_in_any_state().await;
         Evidence {
             admin_conf,
@@ -52,11 +45,7 @@ impl Kubeadm {
 }
 
 fn membership(members: &EtcdMembers) -> Membership {
-    match members
-        .members
-        .iter()
-        .find(|member| member.id == members.self_id)
-    {
+    match members.members.iter().find(|member| member.id == members.self_id) {
         Some(member) if member.learner => Membership::Learner,
         Some(_) => Membership::Voter,
         None => Membership::Absent,

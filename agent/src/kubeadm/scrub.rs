@@ -94,10 +94,7 @@ mod tests {
     use super::*;
 
     fn mk(values: &[&str]) -> Scrubber {
-        let values: Vec<Zeroizing<String>> = values
-            .iter()
-            .map(|value| Zeroizing::new((*value).to_owned()))
-            .collect();
+        let values: Vec<Zeroizing<String>> = values.iter().map(|value| Zeroizing::new((*value).to_owned())).collect();
         Scrubber::new(&values)
     }
 
@@ -121,14 +118,8 @@ mod tests {
             scrubber.line("kubeadm join 192.0.2.11:6443 --token abcdef.0123456789abcdef \\"),
             "kubeadm join 192.0.2.11:6443 --token abcdef.[redacted] \\"
         );
-        assert_eq!(
-            scrubber.line("registry.k8s.io/etcd"),
-            "registry.k8s.io/etcd"
-        );
-        assert_eq!(
-            scrubber.line("kubernetes.default.svc.cluster.local"),
-            "kubernetes.default.svc.cluster.local"
-        );
+        assert_eq!(scrubber.line("registry.k8s.io/etcd"), "registry.k8s.io/etcd");
+        assert_eq!(scrubber.line("kubernetes.default.svc.cluster.local"), "kubernetes.default.svc.cluster.local");
     }
 
     #[test]

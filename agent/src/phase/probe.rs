@@ -77,21 +77,14 @@ pub fn judge(verb: Verb, evidence: &Evidence, patient: bool) -> Verdict {
         Verb::JoinFinish => Verdict::GiveUp,
         Verb::JoinWhole => judge_whole(evidence, patient),
         Verb::JoinWorker => judge_worker(evidence, patient),
-        Verb::WaitReady
-        | Verb::Reset
-        | Verb::Apply
-        | Verb::Delete
-        | Verb::UploadCerts
-        | Verb::ListEtcdMembers => Verdict::Again,
+        Verb::WaitReady | Verb::Reset | Verb::Apply | Verb::Delete | Verb::UploadCerts | Verb::ListEtcdMembers => {
+            Verdict::Again
+        }
     }
 }
 
 fn unless_traces(evidence: &Evidence, otherwise: Verdict) -> Verdict {
-    if evidence.traces {
-        otherwise
-    } else {
-        Verdict::Again
-    }
+    if evidence.traces { otherwise } else { Verdict::Again }
 }
 
 /// From the moment the control plane answers, every further phase of init may be repeated; before, none can be trusted.
@@ -122,8 +115,7 @@ fn judge_whole(evidence: &Evidence, patient: bool) -> Verdict {
     if !evidence.traces {
         return Verdict::Again;
     }
-    let member =
-        evidence.membership == Membership::Voter && evidence.kubelet_conf && evidence.manifests;
+    let member = evidence.membership == Membership::Voter && evidence.kubelet_conf && evidence.manifests;
     match evidence.node {
         // Labels and taints may be missing still. Only phases that may be repeated set them.
         Answer::Yes if member && evidence.admin_conf => Verdict::Remainder,
@@ -151,60 +143,31 @@ mod tests {
     }
 
     fn traces() -> Evidence {
-        Evidence {
-            traces: true,
-            ..none()
-        }
+        Evidence { traces: true, ..none() }
     }
 
     fn control_plane() -> Evidence {
-        Evidence {
-            admin_conf: true,
-            manifests: true,
-            ..traces()
-        }
+        Evidence { admin_conf: true, manifests: true, ..traces() }
     }
 
     fn answering() -> Evidence {
-        Evidence {
-            api_ready: Answer::Yes,
-            kubeadm_config: Answer::Yes,
-            node: Answer::Yes,
-            ..control_plane()
-        }
+        Evidence { api_ready: Answer::Yes, kubeadm_config: Answer::Yes, node: Answer::Yes, ..control_plane() }
     }
 
     fn voter() -> Evidence {
-        Evidence {
-            membership: Membership::Voter,
-            kubelet_conf: true,
-            ..control_plane()
-        }
+        Evidence { membership: Membership::Voter, kubelet_conf: true, ..control_plane() }
     }
 
     fn worker(node: Answer) -> Evidence {
-        Evidence {
-            kubelet_conf: true,
-            node,
-            ..traces()
-        }
+        Evidence { kubelet_conf: true, node, ..traces() }
     }
 
     #[test]
     fn every_verb_is_judged_by_its_evidence() {
         use Verdict::{Again, Completed, GiveUp, Remainder, ResetThenAgain, Unclear};
-        let no_config = Evidence {
-            kubeadm_config: Answer::No,
-            ..answering()
-        };
-        let learner = Evidence {
-            membership: Membership::Learner,
-            ..control_plane()
-        };
-        let no_node = Evidence {
-            node: Answer::No,
-            ..answering()
-        };
+        let no_config = Evidence { kubeadm_config: Answer::No, ..answering() };
+        let learner = Evidence { membership: Membership::Learner, ..control_plane() };
+        let no_node = Evidence { node: Answer::No, ..answering() };
         // verb, evidence, verdict with patience, verdict without
         let table = [
             (Verb::Init, none(), Again, Again),
@@ -215,12 +178,7 @@ mod tests {
             (Verb::Init, answering(), Remainder, Remainder),
             (Verb::JoinPrepare, none(), Again, Again),
             (Verb::JoinPrepare, traces(), ResetThenAgain, ResetThenAgain),
-            (
-                Verb::JoinPrepare,
-                control_plane(),
-                ResetThenAgain,
-                ResetThenAgain,
-            ),
+            (Verb::JoinPrepare, control_plane(), ResetThenAgain, ResetThenAgain),
             (Verb::JoinEtcd, none(), GiveUp, GiveUp),
             (Verb::JoinEtcd, control_plane(), Again, Again),
             (Verb::JoinEtcd, learner, Again, Again),
@@ -228,37 +186,14 @@ mod tests {
             (Verb::JoinFinish, voter(), Again, Again),
             (Verb::JoinFinish, traces(), GiveUp, GiveUp),
             (Verb::JoinWhole, none(), Again, Again),
-            (
-                Verb::JoinWhole,
-                control_plane(),
-                ResetThenAgain,
-                ResetThenAgain,
-            ),
+            (Verb::JoinWhole, control_plane(), ResetThenAgain, ResetThenAgain),
             (Verb::JoinWhole, voter(), Unclear, ResetThenAgain),
-            (
-                Verb::JoinWhole,
-                Evidence {
-                    node: Answer::Yes,
-                    ..voter()
-                },
-                Remainder,
-                Remainder,
-            ),
+            (Verb::JoinWhole, Evidence { node: Answer::Yes, ..voter() }, Remainder, Remainder),
             (Verb::JoinWorker, none(), Again, Again),
             (Verb::JoinWorker, traces(), ResetThenAgain, ResetThenAgain),
             (Verb::JoinWorker, worker(Answer::Yes), Completed, Completed),
-            (
-                Verb::JoinWorker,
-                worker(Answer::Unknown),
-                Unclear,
-                ResetThenAgain,
-            ),
-            (
-                Verb::JoinWorker,
-                worker(Answer::No),
-                ResetThenAgain,
-                ResetThenAgain,
-            ),
+            (Verb::JoinWorker, worker(Answer::Unknown), Unclear, ResetThenAgain),
+            (Verb::JoinWorker, worker(Answer::No), ResetThenAgain, ResetThenAgain),
             (Verb::WaitReady, none(), Again, Again),
             (Verb::Reset, traces(), Again, Again),
             (Verb::Apply, none(), Again, Again),
@@ -267,16 +202,8 @@ mod tests {
             (Verb::ListEtcdMembers, none(), Again, Again),
         ];
         for (verb, evidence, patient, impatient) in table {
-            assert_eq!(
-                judge(verb, &evidence, true),
-                patient,
-                "{verb:?} {evidence:?}"
-            );
-            assert_eq!(
-                judge(verb, &evidence, false),
-                impatient,
-                "{verb:?} {evidence:?}, impatient"
-            );
+            assert_eq!(judge(verb, &evidence, true), patient, "{verb:?} {evidence:?}");
+            assert_eq!(judge(verb, &evidence, false), impatient, "{verb:?} {evidence:?}, impatient");
         }
     }
 
@@ -297,11 +224,7 @@ mod tests {
                             node,
                             ..Evidence::default()
                         };
-                        assert_ne!(
-                            judge(verb, &evidence, false),
-                            Verdict::Unclear,
-                            "{verb:?} {evidence:?}"
-                        );
+                        assert_ne!(judge(verb, &evidence, false), Verdict::Unclear, "{verb:?} {evidence:?}");
                     }
                 }
             }

@@ -11,13 +11,8 @@ impl Phase {
         self.sequence = 0;
         self.unacknowledged.clear();
         self.repeated.clear();
-        let untold: Vec<Key> = self
-            .journal
-            .entries
-            .iter()
-            .filter(|(_, e)| e.state.is_unreported())
-            .map(|(k, _)| k.clone())
-            .collect();
+        let untold: Vec<Key> =
+            self.journal.entries.iter().filter(|(_, e)| e.state.is_unreported()).map(|(k, _)| k.clone()).collect();
         for key in untold {
             self.report_end(&key, actions);
         }
@@ -49,10 +44,7 @@ impl Phase {
             .filter(|step| !step.done)
             .map(|step| instruction.key(step))
             .filter(|key| {
-                self.journal
-                    .entries
-                    .get(key)
-                    .is_some_and(|e| e.state.is_terminal() && !e.state.is_unreported())
+                self.journal.entries.get(key).is_some_and(|e| e.state.is_terminal() && !e.state.is_unreported())
             })
             .collect();
         for key in undone {
@@ -67,8 +59,7 @@ impl Phase {
             return;
         };
         if let Some(entry) = self.journal.entries.get_mut(&key)
-            && let State::Succeeded { reported, .. } | State::Failed { reported, .. } =
-                &mut entry.state
+            && let State::Succeeded { reported, .. } | State::Failed { reported, .. } = &mut entry.state
             && !std::mem::replace(reported, true)
         {
             actions.push(Action::Save);
@@ -81,14 +72,8 @@ impl Phase {
         };
         let (outcome, elapsed_ms) = match &entry.state {
             State::Started { .. } => return,
-            State::Succeeded {
-                seen, elapsed_ms, ..
-            } => (Outcome::Succeeded(seen.clone()), *elapsed_ms),
-            State::Failed {
-                failure,
-                elapsed_ms,
-                ..
-            } => (Outcome::Failed(failure.clone()), *elapsed_ms),
+            State::Succeeded { seen, elapsed_ms, .. } => (Outcome::Succeeded(seen.clone()), *elapsed_ms),
+            State::Failed { failure, elapsed_ms, .. } => (Outcome::Failed(failure.clone()), *elapsed_ms),
         };
         if let Some(sequence) = self.send(key.clone(), outcome, elapsed_ms, actions) {
             self.unacknowledged.insert(sequence, key.clone());
@@ -106,12 +91,7 @@ impl Phase {
             return None;
         }
         self.sequence += 1;
-        actions.push(Action::Send(Report {
-            sequence: self.sequence,
-            key,
-            outcome,
-            elapsed_ms,
-        }));
+        actions.push(Action::Send(Report { sequence: self.sequence, key, outcome, elapsed_ms }));
         Some(self.sequence)
     }
 }

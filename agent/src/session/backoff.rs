@@ -43,10 +43,7 @@ mod tests {
         for tries in [1, 5, 100, u32::MAX] {
             for share in [0, 7, 255] {
                 let pause = pause(tries, 1, share);
-                assert!(
-                    pause >= FIRST / 2 && pause <= LONGEST,
-                    "{tries} {share}: {pause:?}"
-                );
+                assert!(pause >= FIRST / 2 && pause <= LONGEST, "{tries} {share}: {pause:?}");
             }
         }
         assert_eq!(pause(u32::MAX, 0, 255), LONGEST);

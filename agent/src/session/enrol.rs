@@ -49,8 +49,7 @@ pub(super) async fn until_issued(
     let mut tries = 0_u32;
     loop {
         sleep(pause(tries, settings.servers.len(), random_share())).await;
-        let at = offset.wrapping_add(usize::try_from(tries).unwrap_or(0))
-            % settings.servers.len().max(1);
+        let at = offset.wrapping_add(usize::try_from(tries).unwrap_or(0)) % settings.servers.len().max(1);
         let Some(server) = settings.servers.get(at) else {
             return Err(Error::Unreachable {
                 after: unreachable_since.elapsed(),
@@ -65,10 +64,7 @@ pub(super) async fn until_issued(
                 return Ok(*identity);
             }
             Ok(Decision::Refused(refused)) if !refused.retryable => {
-                return Err(Error::Refused {
-                    reason: refused.reason,
-                    message: refused.message,
-                });
+                return Err(Error::Refused { reason: refused.reason, message: refused.message });
             }
             Ok(Decision::Refused(refused)) => {
                 unreachable_since = Instant::now();
@@ -78,10 +74,7 @@ pub(super) async fn until_issued(
                 tracing::warn!(%server, %error, "enrolment was interrupted; trying the next server");
                 let after = unreachable_since.elapsed();
                 if settings.give_up_after.is_some_and(|limit| after >= limit) {
-                    return Err(Error::Unreachable {
-                        after,
-                        last: error.to_string(),
-                    });
+                    return Err(Error::Unreachable { after, last: error.to_string() });
                 }
             }
         }
@@ -98,14 +91,9 @@ struct Applicant<'a> {
 }
 
 impl<'a> Applicant<'a> {
-    fn new(
-        settings: &'a Settings,
-        keyring: &Keyring,
-        facts: &'a Facts,
-        number: u64,
-    ) -> Result<Self, Error> {
-        let tls = client_config(Anchor::Pin(settings.pin), None, None)
-            .map_err(|error| Error::Identity(error.to_string()))?;
+    fn new(settings: &'a Settings, keyring: &Keyring, facts: &'a Facts, number: u64) -> Result<Self, Error> {
+        let tls =
+            client_config(Anchor::Pin(settings.pin), None, None).map_err(|error| Error::Identity(error.to_string()))?;
         Ok(Self {
             settings,
             facts,
@@ -120,21 +108,11 @@ impl<'a> Applicant<'a> {
         let channel = client::connect_server(server, Arc::clone(&self.tls)).await?;
         // Hello and proof, nothing else is ever said.
         let (say, said) = mpsc::channel(2);
-        let hello = proto::Hello {
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            protocol: PROTOCOL,
-        };
-        let send = |message| {
-            say.try_send(proto::EnrolRequest {
-                message: Some(message),
-            })
-            .map_err(|_| LinkError::Closed)
-        };
+        let hello = proto::Hello { agent_version: env!("CARGO_PKG_VERSION").to_owned(), protocol: PROTOCOL };
+        let send =
+            |message| say.try_send(proto::EnrolRequest { message: Some(message) }).map_err(|_| LinkError::Closed);
         send(Said::Hello(hello))?;
-        let mut stream = EnrolmentServiceClient::new(channel)
-            .enrol(ReceiverStream::new(said))
-            .await?
-            .into_inner();
+        let mut stream = EnrolmentServiceClient::new(channel).enrol(ReceiverStream::new(said)).await?.into_inner();
         let mut fleet = None;
         while let Some(answer) = stream.message().await? {
             match answer.message {
@@ -145,11 +123,8 @@ impl<'a> Applicant<'a> {
                 Some(Heard::Pending(pending)) => self.show(&pending),
                 Some(Heard::Refused(refused)) => return Ok(Decision::Refused(refused)),
                 Some(Heard::Issued(issued)) => {
-                    let asked =
-                        fleet.ok_or_else(|| protocol("a certificate came without a challenge"))?;
-                    return self
-                        .accept(issued, &asked)
-                        .map(|identity| Decision::Issued(Box::new(identity)));
+                    let asked = fleet.ok_or_else(|| protocol("a certificate came without a challenge"))?;
+                    return self.accept(issued, &asked).map(|identity| Decision::Issued(Box::new(identity)));
                 }
                 Some(Heard::Challenge(_)) => return Err(protocol("a second challenge came")),
                 // A message of a newer server, of which this agent needs nothing.
@@ -163,27 +138,14 @@ impl<'a> Applicant<'a> {
         let statement = proto::Statement {
             nonce: challenge.nonce,
             fleet: challenge.fleet,
-            csr_der: self
-                .key
-                .request()
-                .map_err(|error| protocol(&error.to_string()))?,
+            csr_der: self.key.request().map_err(|error| protocol(&error.to_string()))?,
             sealing_public_key: self.sealing_public_key.clone(),
             facts: Some(wire::facts(self.facts)),
         }
         .encode_to_vec();
-        let signature = statement::sign(self.key.pkcs8(), &statement)
-            .map_err(|error| protocol(&error.to_string()))?;
-        let token = self
-            .settings
-            .token
-            .as_ref()
-            .map(|token| token.reveal().to_owned())
-            .unwrap_or_default();
-        Ok(proto::Proof {
-            statement,
-            signature,
-            token,
-        })
+        let signature = statement::sign(self.key.pkcs8(), &statement).map_err(|error| protocol(&error.to_string()))?;
+        let token = self.settings.token.as_ref().map(|token| token.reveal().to_owned()).unwrap_or_default();
+        Ok(proto::Proof { statement, signature, token })
     }
 
     fn show(&self, pending: &proto::Pending) {
@@ -197,9 +159,7 @@ impl<'a> Applicant<'a> {
     /// What is checked of a certificate before it is kept: it is for the own key, of the fleet that asked, under the pin.
     fn accept(&self, issued: proto::Issued, asked: &str) -> Result<Identity, LinkError> {
         if issued.fleet != asked {
-            return Err(protocol(
-                "the certificate is of another fleet than the challenge",
-            ));
+            return Err(protocol("the certificate is of another fleet than the challenge"));
         }
         let root = CertificateDer::from(issued.fleet_root.clone());
         if Pin::of_certificate(&root).ok() != Some(self.settings.pin) {
@@ -214,11 +174,8 @@ impl<'a> Applicant<'a> {
             &issued.fleet_root,
         );
         identity.node_urls = issued.node_urls;
-        let chain = identity
-            .chain()
-            .map_err(|error| protocol(&error.to_string()))?;
-        IdentityCell::new(self.key.with_chain(chain))
-            .map_err(|error| protocol(&error.to_string()))?;
+        let chain = identity.chain().map_err(|error| protocol(&error.to_string()))?;
+        IdentityCell::new(self.key.with_chain(chain)).map_err(|error| protocol(&error.to_string()))?;
         Ok(identity)
     }
 }

@@ -57,10 +57,7 @@ const LINES_KEPT: usize = 400;
 pub(super) enum Heard {
     Instruction(proto::Instruction),
     Ack(u64),
-    Welcome {
-        node_urls: Vec<String>,
-        offset_ms: i64,
-    },
+    Welcome { node_urls: Vec<String>, offset_ms: i64 },
 }
 
 /// An open stream.
@@ -106,11 +103,7 @@ impl Link {
     }
 
     fn say(&self, message: Said) -> bool {
-        self.say
-            .try_send(proto::AgentMessage {
-                message: Some(message),
-            })
-            .is_ok()
+        self.say.try_send(proto::AgentMessage { message: Some(message) }).is_ok()
     }
 
     /// The next read ends the stream.
@@ -120,9 +113,7 @@ impl Link {
 }
 
 fn now_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -149,11 +140,7 @@ impl Lines {
             {
                 lines.push(line);
             }
-            let message = proto::LogLines {
-                attempt: key.attempt,
-                step: key.step,
-                lines,
-            };
+            let message = proto::LogLines { attempt: key.attempt, step: key.step, lines };
             // Half of the queue is left for reports.
             if link.say.capacity() > SAY_WAITING / 2 {
                 link.say(Said::Log(message));
@@ -171,8 +158,7 @@ pub(super) struct Reached {
 }
 
 /// An attempt to reach a server. The outer error ends the agent.
-pub(super) type Dialling =
-    Pin<Box<dyn Future<Output = Result<Result<Reached, LinkError>, Error>> + Send>>;
+pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<Result<Reached, LinkError>, Error>> + Send>>;
 
 /// Chooses which server to dial, and when.
 pub(super) struct Dialler {
@@ -184,11 +170,7 @@ pub(super) struct Dialler {
 impl Default for Dialler {
     fn default() -> Self {
         // So that a fleet's machines spread over its servers.
-        Self {
-            offset: usize::from(random_share()),
-            tries: 0,
-            rejections: 0,
-        }
+        Self { offset: usize::from(random_share()), tries: 0, rejections: 0 }
     }
 }
 
@@ -203,11 +185,7 @@ impl Dialler {
     pub(super) fn failed(&mut self, error: &LinkError) {
         self.tries = self.tries.saturating_add(1);
         self.offset = self.offset.wrapping_add(1);
-        self.rejections = if error.is_rejection() {
-            self.rejections.saturating_add(1)
-        } else {
-            0
-        };
+        self.rejections = if error.is_rejection() { self.rejections.saturating_add(1) } else { 0 };
         tracing::debug!(%error, tries = self.tries, "no stream");
     }
 
@@ -228,10 +206,7 @@ impl Dialler {
             identity: session.identity.clone(),
             facts: session.facts.clone(),
             joined: session.phase.journal().joined,
-            kubernetes_version: session
-                .phase
-                .instruction()
-                .map(|instruction| instruction.kubernetes_version.clone()),
+            kubernetes_version: session.phase.instruction().map(|instruction| instruction.kubernetes_version.clone()),
         };
         Box::pin(call.dial().in_current_span())
     }
@@ -239,20 +214,8 @@ impl Dialler {
 
 /// Node listeners: those that the fleet named, else the given servers at the usual port.
 fn node_urls(identity: &Identity, settings: &Settings) -> Vec<ServerUrl> {
-    let named: Vec<ServerUrl> = identity
-        .node_urls
-        .iter()
-        .filter_map(|url| url.parse().ok())
-        .collect();
-    if named.is_empty() {
-        settings
-            .servers
-            .iter()
-            .map(|server| server.with_port(NODE_PORT))
-            .collect()
-    } else {
-        named
-    }
+    let named: Vec<ServerUrl> = identity.node_urls.iter().filter_map(|url| url.parse().ok()).collect();
+    if named.is_empty() { settings.servers.iter().map(|server| server.with_port(NODE_PORT)).collect() } else { named }
 }
 
 struct Dial {
@@ -273,56 +236,28 @@ impl Dial {
         sleep(self.wait).await;
         let mut found = None;
         if self.anew {
-            tracing::warn!(
-                "this machine's certificate is not accepted any more; proving who it is anew"
-            );
-            let identity = enrol::until_issued(
-                &self.settings,
-                &self.keyring,
-                &self.facts,
-                self.identity.key,
-            )
-            .await?;
+            tracing::warn!("this machine's certificate is not accepted any more; proving who it is anew");
+            let identity = enrol::until_issued(&self.settings, &self.keyring, &self.facts, self.identity.key).await?;
             found = Some(identity.clone());
             self.identity = identity;
         }
         let urls = node_urls(&self.identity, &self.settings);
         let Some(server) = urls.get(self.offset % urls.len().max(1)) else {
-            return Ok(Err(LinkError::Protocol(
-                "the fleet named no node listener".to_owned(),
-            )));
+            return Ok(Err(LinkError::Protocol("the fleet named no node listener".to_owned())));
         };
-        let preflight = self
-            .executor
-            .preflight(self.joined, self.kubernetes_version.as_deref())
-            .await;
+        let preflight = self.executor.preflight(self.joined, self.kubernetes_version.as_deref()).await;
         let config = tls(&self.identity, &self.keyring)?;
-        let hello = hello(
-            &self.facts,
-            &preflight,
-            self.identity.generation,
-            self.executor.is_rehearsal(),
-        );
+        let hello = hello(&self.facts, &preflight, self.identity.generation, self.executor.is_rehearsal());
         let link = attach(server, config, hello).await;
-        Ok(link.map(|link| Reached {
-            link,
-            preflight,
-            identity: found,
-        }))
+        Ok(link.map(|link| Reached { link, preflight, identity: found }))
     }
 }
 
 /// TLS with the machine's certificate, to servers of its fleet alone.
 fn tls(identity: &Identity, keyring: &Keyring) -> Result<Arc<ClientConfig>, Error> {
     let shown = keyring.key(identity.key)?.with_chain(identity.chain()?);
-    let config = client_config(
-        Anchor::Root(identity.root()?),
-        Some(&identity.fleet),
-        Some(shown),
-    );
-    config
-        .map(Arc::new)
-        .map_err(|error| Error::Identity(error.to_string()))
+    let config = client_config(Anchor::Root(identity.root()?), Some(&identity.fleet), Some(shown));
+    config.map(Arc::new).map_err(|error| Error::Identity(error.to_string()))
 }
 
 fn hello(facts: &Facts, preflight: &Preflight, generation: u64, rehearsed: bool) -> proto::Hello {
@@ -337,27 +272,14 @@ fn hello(facts: &Facts, preflight: &Preflight, generation: u64, rehearsed: bool)
     }
 }
 
-async fn attach(
-    server: &ServerUrl,
-    config: Arc<ClientConfig>,
-    hello: proto::Hello,
-) -> Result<Link, LinkError> {
+async fn attach(server: &ServerUrl, config: Arc<ClientConfig>, hello: proto::Hello) -> Result<Link, LinkError> {
     let channel = client::connect_server(server, config).await?;
     let (say, said) = mpsc::channel(SAY_WAITING);
-    say.try_send(proto::AgentMessage {
-        message: Some(Said::Hello(hello)),
-    })
-    .map_err(|_| LinkError::Closed)?;
+    say.try_send(proto::AgentMessage { message: Some(Said::Hello(hello)) }).map_err(|_| LinkError::Closed)?;
     let mut client = JoinServiceClient::new(channel.clone());
     let answer = timeout(ANSWER_LIMIT, client.attach(ReceiverStream::new(said)));
     let stream = answer.await.map_err(|_| LinkError::Closed)??.into_inner();
-    Ok(Link {
-        server: server.clone(),
-        channel,
-        say,
-        stream,
-        given_up: false,
-    })
+    Ok(Link { server: server.clone(), channel, say, stream, given_up: false })
 }
 
 /// The current instruction of an enrolled machine, for people to read; nothing is done about it.
@@ -385,8 +307,5 @@ pub(crate) async fn first_instruction(
             Err(_) => last = format!("{server} sent no instruction"),
         }
     }
-    Err(Error::Unreachable {
-        after: ANSWER_LIMIT,
-        last,
-    })
+    Err(Error::Unreachable { after: ANSWER_LIMIT, last })
 }

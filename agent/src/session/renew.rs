@@ -37,9 +37,7 @@ impl Schedule {
     }
 
     pub(super) fn is_due(&self) -> bool {
-        let paused = self
-            .not_before
-            .is_some_and(|moment| Instant::now() < moment);
+        let paused = self.not_before.is_some_and(|moment| Instant::now() < moment);
         !self.running && !paused && now_ms() >= self.at_ms
     }
 
@@ -58,9 +56,7 @@ impl Schedule {
 }
 
 fn now_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
@@ -81,18 +77,11 @@ pub(super) fn begin(
 }
 
 /// The next key has the next number, so a repeat after a crash shows the server the same key.
-async fn renew(
-    channel: Channel,
-    keyring: &Keyring,
-    identity: &Identity,
-) -> Result<Identity, String> {
+async fn renew(channel: Channel, keyring: &Keyring, identity: &Identity) -> Result<Identity, String> {
     let number = identity.key + 1;
     let key = keyring.key(number).map_err(|error| error.to_string())?;
     let csr_der = key.request().map_err(|error| error.to_string())?;
-    let request = RenewRequest {
-        csr_der,
-        generation: identity.generation,
-    };
+    let request = RenewRequest { csr_der, generation: identity.generation };
     let answer = JoinServiceClient::new(channel)
         .renew(request)
         .await

@@ -38,9 +38,7 @@ impl CertificateKey {
             return Err(CertificateKeyError::Length { found });
         }
         if let Some(index) = text.chars().position(|c| !c.is_ascii_hexdigit()) {
-            return Err(CertificateKeyError::Digit {
-                position: index + 1,
-            });
+            return Err(CertificateKeyError::Digit { position: index + 1 });
         }
         let mut key = Self([0; LENGTH]);
         hex::decode_to_slice(text, &mut key.0).expect("64 hex digits were counted above");
@@ -93,15 +91,9 @@ mod tests {
 
     #[test]
     fn what_kubeadm_refuses_is_refused() {
-        assert_eq!(
-            CertificateKey::parse("abcd").unwrap_err(),
-            CertificateKeyError::Length { found: 4 }
-        );
+        assert_eq!(CertificateKey::parse("abcd").unwrap_err(), CertificateKeyError::Length { found: 4 });
         let text = format!("{}z", "0".repeat(63));
-        assert_eq!(
-            CertificateKey::parse(&text).unwrap_err(),
-            CertificateKeyError::Digit { position: 64 }
-        );
+        assert_eq!(CertificateKey::parse(&text).unwrap_err(), CertificateKeyError::Digit { position: 64 });
     }
 
     #[test]

@@ -37,17 +37,11 @@ pub struct SharedFile {
 }
 
 const fn shared(data_key: &'static str, path: &'static str) -> SharedFile {
-    SharedFile {
-        data_key,
-        path: Some(path),
-    }
+    SharedFile { data_key, path: Some(path) }
 }
 
 const fn elsewhere(data_key: &'static str) -> SharedFile {
-    SharedFile {
-        data_key,
-        path: None,
-    }
+    SharedFile { data_key, path: None }
 }
 
 const STACKED: [SharedFile; 8] = [
@@ -123,10 +117,7 @@ pub fn generate_manifest(
     owner: Option<&Owner>,
 ) -> Result<Value, CertsSecretError> {
     let names = topology.shared_files();
-    if let Some(name) = files
-        .keys()
-        .find(|name| names.iter().all(|file| file.data_key != name.as_str()))
-    {
+    if let Some(name) = files.keys().find(|name| names.iter().all(|file| file.data_key != name.as_str())) {
         return Err(CertsSecretError::ForeignFile(name.clone()));
     }
     let mut data = Map::new();
@@ -148,29 +139,17 @@ pub fn generate_manifest(
             "blockOwnerDeletion": true,
         }]);
     }
-    Ok(
-        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data }),
-    )
+    Ok(json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data }))
 }
 
 /// The plain files of a Secret as the API server returns it; names stored empty are left out.
-pub fn open(
-    topology: EtcdTopology,
-    secret: &Value,
-    key: &CertificateKey,
-) -> Result<Files, CertsSecretError> {
+pub fn open(topology: EtcdTopology, secret: &Value, key: &CertificateKey) -> Result<Files, CertsSecretError> {
     let mut files = Files::new();
     for file in topology.shared_files() {
         let name = || file.data_key.to_owned();
-        let value = secret["data"]
-            .get(file.data_key)
-            .ok_or_else(|| CertsSecretError::Missing(name()))?;
-        let text = value
-            .as_str()
-            .ok_or_else(|| CertsSecretError::Malformed(name()))?;
-        let sealed = STANDARD
-            .decode(text)
-            .map_err(|_| CertsSecretError::Malformed(name()))?;
+        let value = secret["data"].get(file.data_key).ok_or_else(|| CertsSecretError::Missing(name()))?;
+        let text = value.as_str().ok_or_else(|| CertsSecretError::Malformed(name()))?;
+        let sealed = STANDARD.decode(text).map_err(|_| CertsSecretError::Malformed(name()))?;
         if !sealed.is_empty() {
             files.insert(name(), decrypt(file.data_key, &sealed, key)?);
         }
@@ -183,19 +162,13 @@ fn generate_encrypted(plain: &[u8], key: &CertificateKey) -> Result<Vec<u8>, Cer
     // Room for the tag, so that no copy of the plain text stays behind where the buffer grew.
     let mut sealed = Vec::with_capacity(plain.len() + AES_256_GCM.tag_len());
     sealed.extend_from_slice(plain);
-    let nonce = cipher
-        .seal_in_place_append_tag(Aad::empty(), &mut sealed)
-        .map_err(|_| CertsSecretError::Encryption)?;
+    let nonce = cipher.seal_in_place_append_tag(Aad::empty(), &mut sealed).map_err(|_| CertsSecretError::Encryption)?;
     let mut value = nonce.as_ref().to_vec();
     value.append(&mut sealed);
     Ok(value)
 }
 
-fn decrypt(
-    name: &str,
-    value: &[u8],
-    key: &CertificateKey,
-) -> Result<Zeroizing<Vec<u8>>, CertsSecretError> {
+fn decrypt(name: &str, value: &[u8], key: &CertificateKey) -> Result<Zeroizing<Vec<u8>>, CertsSecretError> {
     let malformed = || CertsSecretError::Malformed(name.to_owned());
     let (nonce, sealed) = value.split_at_checked(NONCE_LEN).ok_or_else(malformed)?;
     if sealed.len() < AES_256_GCM.tag_len() {
@@ -212,8 +185,7 @@ fn decrypt(
 }
 
 fn cipher(key: &CertificateKey) -> Result<RandomizedNonceKey, CertsSecretError> {
-    RandomizedNonceKey::new(&AES_256_GCM, key.expose_bytes())
-        .map_err(|_| CertsSecretError::Encryption)
+    RandomizedNonceKey::new(&AES_256_GCM, key.expose_bytes()).map_err(|_| CertsSecretError::Encryption)
 }
 
 #[cfg(test)]

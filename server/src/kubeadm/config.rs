@@ -18,9 +18,8 @@ mod schema;
 pub use extra::{Extra, ExtraProblem, ExtraProblems, validate_extra};
 pub use init::render_init;
 pub use inputs::{
-    DEFAULT_CERTIFICATES_DIR, Discovery, ImagePullPolicy, InitInputs, InitToken, JoinControlPlane,
-    JoinInputs, KeyAlgorithm, LocalApi, MAX_INIT_TOKENS, Networking, NodeInputs, Taint, Taints,
-    Timeouts,
+    DEFAULT_CERTIFICATES_DIR, Discovery, ImagePullPolicy, InitInputs, InitToken, JoinControlPlane, JoinInputs,
+    KeyAlgorithm, LocalApi, MAX_INIT_TOKENS, Networking, NodeInputs, Taint, Taints, Timeouts,
 };
 pub use join::render_join;
 
@@ -50,9 +49,7 @@ pub enum ConfigError {
     #[error("node name {0:?} is not a lower-case DNS name")]
     NodeName(String),
     /// Not a comma-separated list of `ADDRESS/BITS`.
-    #[error(
-        "{field} {value:?} is not a network such as 10.244.0.0/16, or two of them with a comma between"
-    )]
+    #[error("{field} {value:?} is not a network such as 10.244.0.0/16, or two of them with a comma between")]
     Subnet {
         /// The field's name.
         field: &'static str,
@@ -95,9 +92,7 @@ pub enum ConfigError {
         algorithm: &'static str,
     },
     /// Discovery by token without a pin trusts anyone at the endpoint.
-    #[error(
-        "discovery by token without a CA pin is refused unless unsafeSkipCAVerification is written out"
-    )]
+    #[error("discovery by token without a CA pin is refused unless unsafeSkipCAVerification is written out")]
     Unpinned,
     /// A flag given twice where the target's API has room for one.
     #[error("{path}: {name:?} is given more than once, which {api} cannot express")]

@@ -71,19 +71,13 @@ mod tests {
     fn with_discovery<T>(see: impl Fn(Discovery<'_>) -> T) -> T {
         let ca_pem = vectors::text("cluster-rsa/pki/ca.crt");
         let endpoint = "127.0.0.1:26443".parse().unwrap();
-        see(Discovery {
-            ca_pem: &ca_pem,
-            endpoint: &endpoint,
-        })
+        see(Discovery { ca_pem: &ca_pem, endpoint: &endpoint })
     }
 
     #[test]
     fn cluster_info_equals_kubeadms_byte_for_byte() {
         let expected = &vectors::json("cluster-rsa/cm-cluster-info.json")["data"]["kubeconfig"];
-        assert_eq!(
-            with_discovery(|d| d.cluster_info()),
-            expected.as_str().unwrap()
-        );
+        assert_eq!(with_discovery(|d| d.cluster_info()), expected.as_str().unwrap());
     }
 
     #[test]
@@ -102,14 +96,8 @@ mod tests {
         let file = with_discovery(|d| d.file_with_token(&token));
         let tree: Value = serde_saphyr::from_str(file.expose()).unwrap();
         assert_eq!(tree["current-context"], tree["contexts"][0]["name"]);
-        assert_eq!(
-            tree["contexts"][0]["context"]["cluster"],
-            tree["clusters"][0]["name"]
-        );
-        assert_eq!(
-            tree["contexts"][0]["context"]["user"],
-            tree["users"][0]["name"]
-        );
+        assert_eq!(tree["contexts"][0]["context"]["cluster"], tree["clusters"][0]["name"]);
+        assert_eq!(tree["contexts"][0]["context"]["user"], tree["users"][0]["name"]);
         // All digits and one dot: a number, were it not quoted.
         assert_eq!(tree["users"][0]["user"]["token"], "123456.0123456789012345");
     }

@@ -28,17 +28,13 @@ enum Host {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// No port. kubeadm would fall back to another node's bind port, so it must be written out.
-    #[error(
-        "endpoint {0:?} has no port (expected HOST:PORT, such as k8s.example.org:{DEFAULT_PORT})"
-    )]
+    #[error("endpoint {0:?} has no port (expected HOST:PORT, such as k8s.example.org:{DEFAULT_PORT})")]
     NoPort(String),
     /// The port is no number from 1 to 65535.
     #[error("the port of endpoint {0:?} is not a number from 1 to 65535")]
     Port(String),
     /// The host is neither a DNS name nor an address.
-    #[error(
-        "the host of endpoint {0:?} is neither a lower-case DNS name nor an IP address (IPv6 in brackets)"
-    )]
+    #[error("the host of endpoint {0:?} is neither a lower-case DNS name nor an IP address (IPv6 in brackets)")]
     Host(String),
 }
 
@@ -98,14 +94,8 @@ impl fmt::Display for Endpoint {
 }
 
 fn parse_host(text: &str) -> Option<Host> {
-    if let Some(inner) = text
-        .strip_prefix('[')
-        .and_then(|rest| rest.strip_suffix(']'))
-    {
-        return inner
-            .parse::<Ipv6Addr>()
-            .ok()
-            .map(|a| Host::Address(a.into()));
+    if let Some(inner) = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return inner.parse::<Ipv6Addr>().ok().map(|a| Host::Address(a.into()));
     }
     if let Ok(address) = text.parse::<std::net::Ipv4Addr>() {
         return Some(Host::Address(address.into()));
@@ -133,12 +123,7 @@ mod tests {
 
     #[test]
     fn names_and_addresses_are_endpoints() {
-        for text in [
-            "k8s.prod:6443",
-            "192.0.2.11:6443",
-            "[2001:db8::1]:443",
-            "a:1",
-        ] {
+        for text in ["k8s.prod:6443", "192.0.2.11:6443", "[2001:db8::1]:443", "a:1"] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
         }
         let endpoint: Endpoint = "[2001:DB8::1]:443".parse().unwrap();
@@ -155,16 +140,7 @@ mod tests {
         for text in ["k8s:", "k8s:0", "k8s:65536", "k8s:+1", "k8s:x"] {
             assert_eq!(error(text), EndpointError::Port(text.into()), "{text}");
         }
-        for text in [
-            ":6443",
-            "K8s:6443",
-            "2001:db8::1:6443",
-            "-a:1",
-            "a..b:1",
-            "https://a:1",
-            "a b:1",
-            "a\n:1",
-        ] {
+        for text in [":6443", "K8s:6443", "2001:db8::1:6443", "-a:1", "a..b:1", "https://a:1", "a b:1", "a\n:1"] {
             assert_eq!(error(text), EndpointError::Host(text.into()), "{text}");
         }
     }

@@ -39,9 +39,7 @@ pub enum GroupError {
 impl BootstrapGroup {
     /// Parses a group name.
     pub fn parse(text: &str) -> Result<Self, GroupError> {
-        let rest = text
-            .strip_prefix(PREFIX)
-            .ok_or_else(|| GroupError::Prefix(text.to_owned()))?;
+        let rest = text.strip_prefix(PREFIX).ok_or_else(|| GroupError::Prefix(text.to_owned()))?;
         let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
         let fits = rest.len() <= REST_MAX
             && rest.bytes().all(|b| allowed(b) || matches!(b, b':' | b'-'))
@@ -94,18 +92,12 @@ mod tests {
         let group = BootstrapGroup::of_muster("prod", Role::Worker).unwrap();
         assert_eq!(group.as_str(), "system:bootstrappers:muster:prod:worker");
         let group = BootstrapGroup::of_muster("prod", Role::ControlPlane).unwrap();
-        assert_eq!(
-            group.as_str(),
-            "system:bootstrappers:muster:prod:control-plane"
-        );
+        assert_eq!(group.as_str(), "system:bootstrappers:muster:prod:control-plane");
     }
 
     #[test]
     fn kubeadms_group_is_of_the_form() {
-        assert_eq!(
-            BootstrapGroup::parse(KUBEADM_DEFAULT).unwrap(),
-            BootstrapGroup::of_kubeadm()
-        );
+        assert_eq!(BootstrapGroup::parse(KUBEADM_DEFAULT).unwrap(), BootstrapGroup::of_kubeadm());
     }
 
     #[test]

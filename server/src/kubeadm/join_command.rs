@@ -37,11 +37,7 @@ pub struct NoPins;
 impl JoinCommand<'_> {
     /// The line, ready to paste into a shell, without a line end.
     pub fn render(&self) -> Result<SecretText, NoPins> {
-        let mut line = format!(
-            "kubeadm join {} --token {}",
-            self.endpoint,
-            self.token.expose().expose()
-        );
+        let mut line = format!("kubeadm join {} --token {}", self.endpoint, self.token.expose().expose());
         match self.trust {
             Trust::Pins([]) => return Err(NoPins),
             Trust::Pins(pins) => {
@@ -106,15 +102,7 @@ mod tests {
     fn no_pin_is_an_error_unless_written_out() {
         let endpoint = "k8s.prod:6443".parse().unwrap();
         let token = token("abcdef.0123456789abcdef");
-        let line = |trust| {
-            JoinCommand {
-                endpoint: &endpoint,
-                token: &token,
-                trust,
-                control_plane: None,
-            }
-            .render()
-        };
+        let line = |trust| JoinCommand { endpoint: &endpoint, token: &token, trust, control_plane: None }.render();
         assert_eq!(line(Trust::Pins(&[])).unwrap_err(), NoPins);
         assert_eq!(
             line(Trust::Unverified).unwrap().expose(),

@@ -39,11 +39,9 @@ mod tests {
     fn signatures_equal_those_of_the_bootstrap_signer() {
         let data = &vectors::json("cluster-rsa/cm-cluster-info.json")["data"];
         let content = data["kubeconfig"].as_str().unwrap();
-        for (id, secret) in [
-            ("abcdef", "0123456789abcdef"),
-            ("nofzpx", "ntlkkfmwuuyqbmlr"),
-            ("sgmi0z", "v4kj8yn31cs522wu"),
-        ] {
+        for (id, secret) in
+            [("abcdef", "0123456789abcdef"), ("nofzpx", "ntlkkfmwuuyqbmlr"), ("sgmi0z", "v4kj8yn31cs522wu")]
+        {
             let token = BootstrapToken::parse(&format!("{id}.{secret}")).unwrap();
             let expected = data[data_key(id)].as_str().unwrap();
             assert_eq!(sign_detached(content, &token), expected);

@@ -55,10 +55,7 @@ pub fn pins_of_pem(text: &[u8]) -> Result<Vec<Pin>, PinError> {
 }
 
 fn is_private_key(kind: SectionKind) -> bool {
-    matches!(
-        kind,
-        SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey
-    )
+    matches!(kind, SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey)
 }
 
 /// Words for a PEM error; the offending line itself stays out, it may be part of a key.
@@ -73,8 +70,7 @@ fn describe(error: &pem::Error) -> String {
 
 fn pin_of_certificate(der: &[u8], position: usize) -> Result<Pin, PinError> {
     let broken = |reason: String| PinError::Certificate { position, reason };
-    let (rest, certificate) =
-        X509Certificate::from_der(der).map_err(|error| broken(error.to_string()))?;
+    let (rest, certificate) = X509Certificate::from_der(der).map_err(|error| broken(error.to_string()))?;
     if !rest.is_empty() {
         return Err(broken(format!("{} bytes follow it", rest.len())));
     }
@@ -151,14 +147,8 @@ mod tests {
         assert_eq!(pins(b"hello\n"), Err(PinError::NoCertificate));
         assert_eq!(pins(&[0x30, 0x82, 0x01, 0x00, 0xff]), Err(PinError::Der));
         let cut = vectors::text("ca/openssl/req-p256.crt").replace("-----END CERTIFICATE-----", "");
-        assert_eq!(
-            pins(cut.as_bytes()),
-            Err(PinError::Pem("a block has no END line".into()))
-        );
+        assert_eq!(pins(cut.as_bytes()), Err(PinError::Pem("a block has no END line".into())));
         let fake = b"-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n";
-        assert!(matches!(
-            pins(fake),
-            Err(PinError::Certificate { position: 1, .. })
-        ));
+        assert!(matches!(pins(fake), Err(PinError::Certificate { position: 1, .. })));
     }
 }

@@ -28,43 +28,19 @@ pub enum CsrApproval {
 }
 
 /// The bindings of one role's group in one cluster, to be applied after `kubeadm init`.
-pub fn bindings(
-    cluster: &str,
-    role: Role,
-    approval: CsrApproval,
-) -> Result<Vec<Value>, GroupError> {
+pub fn bindings(cluster: &str, role: Role, approval: CsrApproval) -> Result<Vec<Value>, GroupError> {
     let group = BootstrapGroup::of_muster(cluster, role)?;
     let mut bindings = vec![
-        cluster_binding(
-            role,
-            &group,
-            "kubelet-bootstrap",
-            "system:node-bootstrapper",
-        ),
+        cluster_binding(role, &group, "kubelet-bootstrap", "system:node-bootstrapper"),
         cluster_binding(role, &group, "get-nodes", "kubeadm:get-nodes"),
-        system_binding(
-            role,
-            &group,
-            "kubeadm-config",
-            "kubeadm:nodes-kubeadm-config",
-        ),
+        system_binding(role, &group, "kubeadm-config", "kubeadm:nodes-kubeadm-config"),
         system_binding(role, &group, "kubelet-config", "kubeadm:kubelet-config"),
     ];
     if role == Role::ControlPlane {
-        bindings.push(system_binding(
-            role,
-            &group,
-            "kubeadm-certs",
-            "kubeadm:kubeadm-certs",
-        ));
+        bindings.push(system_binding(role, &group, "kubeadm-certs", "kubeadm:kubeadm-certs"));
     }
     if approval == CsrApproval::Automatic {
-        bindings.push(cluster_binding(
-            role,
-            &group,
-            AUTO_APPROVAL_NAME,
-            AUTO_APPROVAL,
-        ));
+        bindings.push(cluster_binding(role, &group, AUTO_APPROVAL_NAME, AUTO_APPROVAL));
     }
     Ok(bindings)
 }
@@ -74,10 +50,7 @@ const AUTO_APPROVAL_NAME: &str = "node-autoapprove";
 /// The names of the auto-approval bindings, to be deleted when approval becomes explicit: Muster's own of this role, and
 /// kubeadm's, which approves every token of kubeadm's default group.
 pub fn auto_approval_names(role: Role) -> [String; 2] {
-    [
-        object_name(role, AUTO_APPROVAL_NAME),
-        "kubeadm:node-autoapprove-bootstrap".to_owned(),
-    ]
+    [object_name(role, AUTO_APPROVAL_NAME), "kubeadm:node-autoapprove-bootstrap".to_owned()]
 }
 
 fn object_name(role: Role, purpose: &str) -> String {
@@ -94,12 +67,7 @@ fn cluster_binding(role: Role, group: &BootstrapGroup, purpose: &str, cluster_ro
     })
 }
 
-fn system_binding(
-    role: Role,
-    group: &BootstrapGroup,
-    purpose: &str,
-    namespaced_role: &str,
-) -> Value {
+fn system_binding(role: Role, group: &BootstrapGroup, purpose: &str, namespaced_role: &str) -> Value {
     json!({
         "apiVersion": format!("{API_GROUP}/v1"),
         "kind": "RoleBinding",
@@ -123,18 +91,12 @@ mod tests {
     fn kubeadms_objects() -> Vec<Value> {
         let files = ["cluster-kubeadm", "kube-system", "referenced-clusterroles"];
         let lists = files.map(|file| vectors::yaml(&format!("cluster-rsa/rbac-{file}.yaml")));
-        lists
-            .iter()
-            .flat_map(|list| list["items"].as_array().unwrap().clone())
-            .collect()
+        lists.iter().flat_map(|list| list["items"].as_array().unwrap().clone()).collect()
     }
 
     /// A binding without what tells Muster's from kubeadm's.
     fn essence(binding: &Value) -> String {
-        format!(
-            "{} {} {}",
-            binding["kind"], binding["metadata"]["namespace"], binding["roleRef"]
-        )
+        format!("{} {} {}", binding["kind"], binding["metadata"]["namespace"], binding["roleRef"])
     }
 
     fn all(role: Role, approval: CsrApproval) -> Vec<Value> {
@@ -161,33 +123,21 @@ mod tests {
             .iter()
             .filter(|object| {
                 let subjects = object["subjects"].as_array().cloned().unwrap_or_default();
-                subjects
-                    .iter()
-                    .any(|subject| subject["name"] == super::super::group::KUBEADM_DEFAULT)
+                subjects.iter().any(|subject| subject["name"] == super::super::group::KUBEADM_DEFAULT)
             })
             .map(essence)
             .collect();
-        let ours: BTreeSet<String> = all(Role::ControlPlane, CsrApproval::Automatic)
-            .iter()
-            .map(essence)
-            .collect();
+        let ours: BTreeSet<String> = all(Role::ControlPlane, CsrApproval::Automatic).iter().map(essence).collect();
         assert_eq!(ours, theirs);
     }
 
     #[test]
     fn a_worker_is_bound_to_four_roles_and_can_neither_read_kubeadm_certs_nor_be_auto_approved() {
-        let roles: Vec<Value> = all(Role::Worker, CsrApproval::Explicit)
-            .iter()
-            .map(|binding| binding["roleRef"]["name"].clone())
-            .collect();
+        let roles: Vec<Value> =
+            all(Role::Worker, CsrApproval::Explicit).iter().map(|binding| binding["roleRef"]["name"].clone()).collect();
         assert_eq!(
             roles,
-            [
-                "system:node-bootstrapper",
-                "kubeadm:get-nodes",
-                "kubeadm:nodes-kubeadm-config",
-                "kubeadm:kubelet-config"
-            ]
+            ["system:node-bootstrapper", "kubeadm:get-nodes", "kubeadm:nodes-kubeadm-config", "kubeadm:kubelet-config"]
         );
     }
 

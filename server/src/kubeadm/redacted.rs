@@ -82,8 +82,7 @@ mod tests {
     #[test]
     fn debug_shows_no_secret() {
         let text = SecretText::new("s3cret".into());
-        let manifest =
-            SecretManifest::new(json!({"metadata": {"name": "n"}, "data": {"k": "s3cret"}}));
+        let manifest = SecretManifest::new(json!({"metadata": {"name": "n"}, "data": {"k": "s3cret"}}));
         assert!(!format!("{text:?}{manifest:?}").contains("s3cret"));
         assert_eq!(manifest.name(), "n");
     }

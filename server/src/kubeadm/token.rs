@@ -29,9 +29,7 @@ pub enum TokenError {
     #[error("the token has white space around it")]
     SurroundingSpace,
     /// No `.` between id and secret.
-    #[error(
-        "the token has no '.' between its id and its secret (expected the form abcdef.0123456789abcdef)"
-    )]
+    #[error("the token has no '.' between its id and its secret (expected the form abcdef.0123456789abcdef)")]
     NoDot,
     /// The id is too short or too long.
     #[error("the token's id has {found} characters, not {ID_LENGTH}")]
@@ -85,10 +83,7 @@ impl BootstrapToken {
         if let Some(position) = first_foreign_symbol(secret) {
             return Err(TokenError::SecretSymbol { position });
         }
-        Ok(Self {
-            id: id.to_owned(),
-            secret: Zeroizing::new(secret.to_owned()),
-        })
+        Ok(Self { id: id.to_owned(), secret: Zeroizing::new(secret.to_owned()) })
     }
 
     /// Makes a new token from the system's random source; every symbol is equally likely.
@@ -138,9 +133,7 @@ impl fmt::Debug for BootstrapToken {
 
 /// The position, from 1, of the first character that is not in `SYMBOLS`.
 fn first_foreign_symbol(text: &str) -> Option<usize> {
-    text.chars()
-        .position(|c| !(c.is_ascii_lowercase() || c.is_ascii_digit()))
-        .map(|index| index + 1)
+    text.chars().position(|c| !(c.is_ascii_lowercase() || c.is_ascii_digit())).map(|index| index + 1)
 }
 
 /// Appends `count` random symbols. Bytes of 252 and above are drawn again: 256 is no multiple of 36, and taking the
@@ -185,26 +178,11 @@ mod tests {
             (" abcdef.fedcba987654321f", TokenError::SurroundingSpace),
             ("abcdef.fedcba987654321f\n", TokenError::SurroundingSpace),
             ("abcde.fedcba987654321f", TokenError::IdLength { found: 5 }),
-            (
-                "abcdef.fedcba987654321",
-                TokenError::SecretLength { found: 15 },
-            ),
-            (
-                "abcdef.fedcba987654321f0",
-                TokenError::SecretLength { found: 17 },
-            ),
-            (
-                "ABCDEF.fedcba987654321f",
-                TokenError::IdSymbol { position: 1 },
-            ),
-            (
-                "abcdef.fedcba98765432é0",
-                TokenError::SecretSymbol { position: 15 },
-            ),
-            (
-                "abcdef.fedcba98.654321f",
-                TokenError::SecretSymbol { position: 9 },
-            ),
+            ("abcdef.fedcba987654321", TokenError::SecretLength { found: 15 }),
+            ("abcdef.fedcba987654321f0", TokenError::SecretLength { found: 17 }),
+            ("ABCDEF.fedcba987654321f", TokenError::IdSymbol { position: 1 }),
+            ("abcdef.fedcba98765432é0", TokenError::SecretSymbol { position: 15 }),
+            ("abcdef.fedcba98.654321f", TokenError::SecretSymbol { position: 9 }),
         ] {
             let found = BootstrapToken::parse(text).unwrap_err();
             assert_eq!(found, error, "{text:?}");

@@ -24,32 +24,16 @@ pub struct Usages {
 
 impl Usages {
     /// kubeadm's default.
-    pub const BOTH: Self = Self {
-        signing: true,
-        authentication: true,
-    };
+    pub const BOTH: Self = Self { signing: true, authentication: true };
     /// Muster's default for a node's own token: discovery is by file, so nothing needs to be signed.
-    pub const AUTHENTICATION: Self = Self {
-        signing: false,
-        authentication: true,
-    };
+    pub const AUTHENTICATION: Self = Self { signing: false, authentication: true };
     /// No use at all: the owner of `kubeadm-certs`, whose expiry ends that Secret.
-    pub const NONE: Self = Self {
-        signing: false,
-        authentication: false,
-    };
+    pub const NONE: Self = Self { signing: false, authentication: false };
 
     /// The names in kubeadm's configuration files, in its order.
     pub fn names(self) -> Vec<&'static str> {
-        let named = [
-            (self.signing, "signing"),
-            (self.authentication, "authentication"),
-        ];
-        named
-            .into_iter()
-            .filter(|(set, _)| *set)
-            .map(|(_, name)| name)
-            .collect()
+        let named = [(self.signing, "signing"), (self.authentication, "authentication")];
+        named.into_iter().filter(|(set, _)| *set).map(|(_, name)| name).collect()
     }
 }
 
@@ -73,16 +57,12 @@ pub struct GroupsWithoutAuthentication;
 
 impl TokenSecret {
     /// The Secret of `token`.
-    pub fn manifest(
-        &self,
-        token: &BootstrapToken,
-    ) -> Result<SecretManifest, GroupsWithoutAuthentication> {
+    pub fn manifest(&self, token: &BootstrapToken) -> Result<SecretManifest, GroupsWithoutAuthentication> {
         if !self.groups.is_empty() && !self.usages.authentication {
             return Err(GroupsWithoutAuthentication);
         }
         let mut data = Map::new();
-        let mut put =
-            |key: &str, value: &str| data.insert(key.to_owned(), STANDARD.encode(value).into());
+        let mut put = |key: &str, value: &str| data.insert(key.to_owned(), STANDARD.encode(value).into());
         put("token-id", token.id());
         put("token-secret", token.expose_secret());
         if self.usages.signing {
@@ -168,38 +148,20 @@ mod tests {
     fn groups_need_the_authentication_usage() {
         let token = BootstrapToken::parse("abcdef.0123456789abcdef").unwrap();
         let secret = TokenSecret {
-            usages: Usages {
-                signing: true,
-                authentication: false,
-            },
+            usages: Usages { signing: true, authentication: false },
             groups: vec![BootstrapGroup::of_kubeadm()],
             expires: None,
             description: None,
         };
-        assert_eq!(
-            secret.manifest(&token).unwrap_err(),
-            GroupsWithoutAuthentication
-        );
+        assert_eq!(secret.manifest(&token).unwrap_err(), GroupsWithoutAuthentication);
     }
 
     #[test]
     fn a_token_without_expiry_says_nothing_of_it() {
         let token = BootstrapToken::parse("abcdef.0123456789abcdef").unwrap();
-        let secret = TokenSecret {
-            usages: Usages::AUTHENTICATION,
-            groups: vec![],
-            expires: None,
-            description: None,
-        };
+        let secret = TokenSecret { usages: Usages::AUTHENTICATION, groups: vec![], expires: None, description: None };
         let manifest = secret.manifest(&token).unwrap();
-        let keys: Vec<&String> = manifest.expose()["data"]
-            .as_object()
-            .unwrap()
-            .keys()
-            .collect();
-        assert_eq!(
-            keys,
-            ["token-id", "token-secret", "usage-bootstrap-authentication"]
-        );
+        let keys: Vec<&String> = manifest.expose()["data"].as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["token-id", "token-secret", "usage-bootstrap-authentication"]);
     }
 }

@@ -5,9 +5,7 @@ use std::path::PathBuf;
 
 /// The path of a vector, relative to `tests/vectors`.
 pub(crate) fn path(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/vectors")
-        .join(name)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/vectors").join(name)
 }
 
 /// A vector's bytes.

@@ -35,9 +35,7 @@ pub enum VersionError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VersionWarning {
     /// Newer than what was tried.
-    #[error(
-        "Kubernetes {0} is newer than 1.{NEWEST_MINOR}, the newest version that Muster was tried with"
-    )]
+    #[error("Kubernetes {0} is newer than 1.{NEWEST_MINOR}, the newest version that Muster was tried with")]
     Untried(KubernetesVersion),
     /// kubeadm says the same and goes on.
     #[error("kubeadm {kubeadm} is older than the cluster's {control_plane}")]
@@ -61,9 +59,7 @@ pub enum SkewError {
         control_plane: KubernetesVersion,
     },
     /// kubeadm's preflight refuses it.
-    #[error(
-        "kubelet {kubelet} is more than {KUBELET_SKEW} minor versions older than kubeadm {kubeadm}"
-    )]
+    #[error("kubelet {kubelet} is more than {KUBELET_SKEW} minor versions older than kubeadm {kubeadm}")]
     KubeletTooOld {
         /// The machine's kubelet.
         kubelet: KubernetesVersion,
@@ -127,19 +123,16 @@ fn parse_parts(text: &str) -> Option<KubernetesVersion> {
         None => (text, None),
     };
     let identifiers = |list: &str| {
-        list.split('.')
-            .all(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
+        list.split('.').all(|id| !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'))
     };
     if !identifiers(build) || !pre_release.is_none_or(identifiers) {
         return None;
     }
     let mut parts = numbers.split('.').map(number);
     match [parts.next()??, parts.next()??, parts.next()??] {
-        [1, minor, patch] if parts.next().is_none() => Some(KubernetesVersion {
-            minor,
-            patch,
-            pre_release: pre_release.map(str::to_owned),
-        }),
+        [1, minor, patch] if parts.next().is_none() => {
+            Some(KubernetesVersion { minor, patch, pre_release: pre_release.map(str::to_owned) })
+        }
         _ => None,
     }
 }
@@ -175,10 +168,7 @@ impl Ord for KubernetesVersion {
             (None, None) => Ordering::Equal,
             (None, Some(_)) => Ordering::Greater,
             (Some(_), None) => Ordering::Less,
-            (Some(one), Some(two)) => one
-                .split('.')
-                .map(identifier)
-                .cmp(two.split('.').map(identifier)),
+            (Some(one), Some(two)) => one.split('.').map(identifier).cmp(two.split('.').map(identifier)),
         })
     }
 }
@@ -231,29 +221,16 @@ pub fn check_skew(
     kubelet: &KubernetesVersion,
 ) -> Result<Option<VersionWarning>, SkewError> {
     if kubelet.minor > control_plane.minor {
-        return Err(SkewError::KubeletNewer {
-            kubelet: kubelet.clone(),
-            control_plane: control_plane.clone(),
-        });
+        return Err(SkewError::KubeletNewer { kubelet: kubelet.clone(), control_plane: control_plane.clone() });
     }
     if kubelet.minor + KUBELET_SKEW < kubeadm.minor {
-        return Err(SkewError::KubeletTooOld {
-            kubelet: kubelet.clone(),
-            kubeadm: kubeadm.clone(),
-        });
+        return Err(SkewError::KubeletTooOld { kubelet: kubelet.clone(), kubeadm: kubeadm.clone() });
     }
     if control_plane.minor + CLUSTER_SKEW < kubeadm.minor {
-        return Err(SkewError::ClusterTooOld {
-            kubeadm: kubeadm.clone(),
-            control_plane: control_plane.clone(),
-        });
+        return Err(SkewError::ClusterTooOld { kubeadm: kubeadm.clone(), control_plane: control_plane.clone() });
     }
-    Ok(
-        (control_plane.minor > kubeadm.minor).then(|| VersionWarning::KubeadmOlder {
-            kubeadm: kubeadm.clone(),
-            control_plane: control_plane.clone(),
-        }),
-    )
+    Ok((control_plane.minor > kubeadm.minor)
+        .then(|| VersionWarning::KubeadmOlder { kubeadm: kubeadm.clone(), control_plane: control_plane.clone() }))
 }
 
 #[cfg(test)]

@@ -11,10 +11,7 @@ fn pki() -> Files {
     files
         .map(|file| {
             let path = format!("cluster-rsa/pki/{}", file.path.unwrap());
-            (
-                file.data_key.to_owned(),
-                Zeroizing::new(vectors::bytes(&path)),
-            )
+            (file.data_key.to_owned(), Zeroizing::new(vectors::bytes(&path)))
         })
         .collect()
 }
@@ -29,23 +26,16 @@ fn the_secret_that_kubeadm_uploaded_opens_to_its_files() {
 fn our_secret_has_kubeadms_names_sizes_and_owner_and_opens_again() {
     let theirs = vectors::json("cluster-rsa/secret-kubeadm-certs.json");
     let owner = &theirs["metadata"]["ownerReferences"][0];
-    let owner = Owner {
-        name: owner["name"].as_str().unwrap().to_owned(),
-        uid: owner["uid"].as_str().unwrap().to_owned(),
-    };
+    let owner =
+        Owner { name: owner["name"].as_str().unwrap().to_owned(), uid: owner["uid"].as_str().unwrap().to_owned() };
     let ours = generate_manifest(EtcdTopology::Stacked, &pki(), &key(), Some(&owner)).unwrap();
     for field in ["apiVersion", "kind", "type"] {
         assert_eq!(ours[field], theirs[field]);
     }
-    assert_eq!(
-        ours["metadata"]["ownerReferences"],
-        theirs["metadata"]["ownerReferences"]
-    );
+    assert_eq!(ours["metadata"]["ownerReferences"], theirs["metadata"]["ownerReferences"]);
     let sizes = |secret: &Value| -> BTreeMap<String, usize> {
         let data = secret["data"].as_object().unwrap();
-        data.iter()
-            .map(|(name, value)| (name.clone(), value.as_str().unwrap().len()))
-            .collect()
+        data.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap().len())).collect()
     };
     assert_eq!(sizes(&ours), sizes(&theirs));
     assert_eq!(open(EtcdTopology::Stacked, &ours, &key()).unwrap(), pki());
@@ -69,37 +59,23 @@ fn external_etcd_has_names_of_its_own() {
     let files = Files::from([(name.to_owned(), Zeroizing::new(b"k".to_vec()))]);
     let secret = generate_manifest(EtcdTopology::External, &files, &key(), None).unwrap();
     assert_eq!(secret["data"].as_object().unwrap().len(), 9);
-    assert_eq!(
-        open(EtcdTopology::External, &secret, &key()).unwrap(),
-        files
-    );
+    assert_eq!(open(EtcdTopology::External, &secret, &key()).unwrap(), files);
     let error = generate_manifest(EtcdTopology::Stacked, &files, &key(), None).unwrap_err();
     assert_eq!(error, CertsSecretError::ForeignFile(name.into()));
 }
 
 #[test]
 fn another_key_a_missing_entry_and_garbage_are_told_apart() {
-    let open = |secret: &Value, key: &CertificateKey| {
-        open(EtcdTopology::Stacked, secret, key).unwrap_err()
-    };
+    let open = |secret: &Value, key: &CertificateKey| open(EtcdTopology::Stacked, secret, key).unwrap_err();
     let mut secret = vectors::json("cluster-rsa/secret-kubeadm-certs.json");
     let other = CertificateKey::generate().unwrap();
-    assert_eq!(
-        open(&secret, &other),
-        CertsSecretError::WrongKey("ca.crt".into())
-    );
+    assert_eq!(open(&secret, &other), CertsSecretError::WrongKey("ca.crt".into()));
     for garbage in ["***", "AAAA", "AAAAAAAAAAAAAAAAAAAAAAAA"] {
         secret["data"]["sa.pub"] = garbage.into();
-        assert_eq!(
-            open(&secret, &key()),
-            CertsSecretError::Malformed("sa.pub".into())
-        );
+        assert_eq!(open(&secret, &key()), CertsSecretError::Malformed("sa.pub".into()));
     }
     secret["data"].as_object_mut().unwrap().remove("sa.pub");
-    assert_eq!(
-        open(&secret, &key()),
-        CertsSecretError::Missing("sa.pub".into())
-    );
+    assert_eq!(open(&secret, &key()), CertsSecretError::Missing("sa.pub".into()));
 }
 
 #[test]

@@ -20,20 +20,11 @@ pub(super) struct Document {
 
 impl Document {
     /// A document of kubeadm's. `section` is its name in the cluster file.
-    pub(super) fn new(
-        section: &'static str,
-        api_version: &str,
-        kind: &str,
-        fields: &'static [Field],
-    ) -> Self {
+    pub(super) fn new(section: &'static str, api_version: &str, kind: &str, fields: &'static [Field]) -> Self {
         let mut tree = Map::new();
         tree.insert("apiVersion".to_owned(), api_version.into());
         tree.insert("kind".to_owned(), kind.into());
-        Self {
-            tree,
-            section,
-            fields,
-        }
+        Self { tree, section, fields }
     }
 
     /// Sets a field, unless there is nothing to say.
@@ -42,11 +33,7 @@ impl Document {
     }
 
     /// Merges a cluster file's fields in and takes the result down to the target's shapes.
-    pub(super) fn finish(
-        mut self,
-        extra: &Value,
-        api: ConfigApi,
-    ) -> Result<Map<String, Value>, ConfigError> {
+    pub(super) fn finish(mut self, extra: &Value, api: ConfigApi) -> Result<Map<String, Value>, ConfigError> {
         merge::merge(&mut self.tree, extra, self.fields);
         merge::take_down(&mut self.tree, self.fields, api, self.section)?;
         Ok(self.tree)
@@ -63,11 +50,7 @@ pub(super) fn set(tree: &mut Map<String, Value>, name: &str, value: impl Into<Op
 /// Takes the merged phases out of a document; they go back in where the API knows them.
 pub(super) fn settle_phases(tree: &mut Map<String, Value>, api: ConfigApi) -> Vec<String> {
     let phases = tree.remove("skipPhases").unwrap_or(Value::Null);
-    let names = phases
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str);
+    let names = phases.as_array().into_iter().flatten().filter_map(Value::as_str);
     let names: Vec<String> = names.map(str::to_owned).collect();
     if api > ConfigApi::V1Beta2 && !names.is_empty() {
         tree.insert("skipPhases".to_owned(), json!(names));
@@ -86,24 +69,15 @@ pub(super) fn write(
         texts.push(yaml(&tree)?);
     }
     let file = SecretText::new(texts.join("---\n"));
-    let masked = secrets
-        .iter()
-        .fold(file.expose().to_owned(), |text, secret| {
-            text.replace(secret.expose(), MASK)
-        });
-    Ok(Rendered {
-        file,
-        masked,
-        skip_phases,
-    })
+    let masked = secrets.iter().fold(file.expose().to_owned(), |text, secret| text.replace(secret.expose(), MASK));
+    Ok(Rendered { file, masked, skip_phases })
 }
 
 /// Block style, and no folded text: a reader sees each value on one line. The writer quotes whatever YAML 1.1, which
 /// Kubernetes' parser follows, would take for something else than text.
 fn yaml(tree: &Map<String, Value>) -> Result<String, ConfigError> {
     let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
-    serde_saphyr::to_string_with_options(tree, options)
-        .map_err(|error| ConfigError::Yaml(error.to_string()))
+    serde_saphyr::to_string_with_options(tree, options).map_err(|error| ConfigError::Yaml(error.to_string()))
 }
 
 /// Go's form of a duration, as kubeadm prints it: `1h30m0s`. Fractions of a second are cut off.
@@ -123,13 +97,7 @@ mod tests {
 
     #[test]
     fn durations_have_gos_form() {
-        for (seconds, text) in [
-            (0, "0s"),
-            (59, "59s"),
-            (240, "4m0s"),
-            (5400, "1h30m0s"),
-            (86_400, "24h0m0s"),
-        ] {
+        for (seconds, text) in [(0, "0s"), (59, "59s"), (240, "4m0s"), (5400, "1h30m0s"), (86_400, "24h0m0s")] {
             assert_eq!(go_duration(Duration::from_secs(seconds)), text);
         }
     }
@@ -153,10 +121,7 @@ mod tests {
             let mut tree = Map::new();
             tree.insert("k".into(), text.into());
             let yaml = yaml(&tree).unwrap();
-            assert!(
-                yaml.starts_with("k: \"") || yaml.starts_with("k: '"),
-                "{yaml}"
-            );
+            assert!(yaml.starts_with("k: \"") || yaml.starts_with("k: '"), "{yaml}");
             let back: Value = serde_saphyr::from_str(&yaml).unwrap();
             assert_eq!(back["k"], text);
         }

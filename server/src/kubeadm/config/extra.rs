@@ -65,16 +65,8 @@ pub fn validate_extra(version: &KubernetesVersion, extra: &Extra) -> Result<(), 
 }
 
 /// As `validate_extra`, for a given API.
-pub(super) fn check(
-    api: ConfigApi,
-    version: &KubernetesVersion,
-    extra: &Extra,
-) -> Result<(), ExtraProblems> {
-    let mut check = Check {
-        api,
-        version,
-        problems: Vec::new(),
-    };
+pub(super) fn check(api: ConfigApi, version: &KubernetesVersion, extra: &Extra) -> Result<(), ExtraProblems> {
+    let mut check = Check { api, version, problems: Vec::new() };
     for (section, tree, fields) in [
         ("init", &extra.init, schema::INIT),
         ("cluster", &extra.cluster, schema::CLUSTER),
@@ -97,10 +89,7 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn problem(&mut self, path: &str, reason: impl Into<String>) {
-        self.problems.push(ExtraProblem {
-            path: path.to_owned(),
-            reason: reason.into(),
-        });
+        self.problems.push(ExtraProblem { path: path.to_owned(), reason: reason.into() });
     }
 
     fn tree(&mut self, path: &str, value: &Value, fields: &'static [Field]) {
@@ -134,22 +123,13 @@ impl Check<'_> {
         }
         if self.api < field.from {
             let first = field.from.first_minor();
-            return Some(format!(
-                "{target} has no such field, it exists from Kubernetes 1.{first}"
-            ));
+            return Some(format!("{target} has no such field, it exists from Kubernetes 1.{first}"));
         }
         if self.version.minor() < field.since_minor {
-            return Some(format!(
-                "{target} has no such field, it exists from Kubernetes 1.{}",
-                field.since_minor
-            ));
+            return Some(format!("{target} has no such field, it exists from Kubernetes 1.{}", field.since_minor));
         }
-        (self.api > field.until).then(|| {
-            format!(
-                "{target} has no such field, it ended with {}",
-                field.until.api_version()
-            )
-        })
+        (self.api > field.until)
+            .then(|| format!("{target} has no such field, it ended with {}", field.until.api_version()))
     }
 
     fn shape(&mut self, path: &str, value: &Value, shape: Shape) {
@@ -163,15 +143,11 @@ impl Check<'_> {
                 self.expect(path, fits, "a duration such as 1h30m0s");
             }
             Shape::Texts | Shape::Union => {
-                let texts = value
-                    .as_array()
-                    .is_some_and(|list| list.iter().all(Value::is_string));
+                let texts = value.as_array().is_some_and(|list| list.iter().all(Value::is_string));
                 self.expect(path, texts, "a list of text");
             }
             Shape::Gates => {
-                let gates = value
-                    .as_object()
-                    .is_some_and(|map| map.values().all(Value::is_boolean));
+                let gates = value.as_object().is_some_and(|map| map.values().all(Value::is_boolean));
                 self.expect(path, gates, "names with true or false");
             }
             Shape::Args(owned) => self.args(path, value, owned),
@@ -197,26 +173,14 @@ impl Check<'_> {
 
     fn args(&mut self, path: &str, value: &Value, owned: &[(&str, &str)]) {
         let Some(args) = read_args(value) else {
-            return self.problem(
-                path,
-                "must be a list of {name, value}, or names with values, which are text",
-            );
+            return self.problem(path, "must be a list of {name, value}, or names with values, which are text");
         };
         for arg in args {
             let name = arg.name.trim_start_matches('-');
             if name.is_empty() || name.len() != arg.name.len() {
-                self.problem(
-                    path,
-                    format!(
-                        "{:?} must be a flag's name without dashes before it",
-                        arg.name
-                    ),
-                );
+                self.problem(path, format!("{:?} must be a flag's name without dashes before it", arg.name));
             } else if let Some((_, reason)) = owned.iter().find(|(owned, _)| *owned == name) {
-                self.problem(
-                    &format!("{path}.{name}"),
-                    format!("cannot be set here: {reason}"),
-                );
+                self.problem(&format!("{path}.{name}"), format!("cannot be set here: {reason}"));
             }
         }
     }
@@ -239,22 +203,15 @@ pub(super) fn read_args(value: &Value) -> Option<Vec<Arg>> {
         _ => None,
     };
     match value {
-        Value::Object(map) => map
-            .iter()
-            .map(|(name, value)| {
-                Some(Arg {
-                    name: name.clone(),
-                    value: text(value)?,
-                })
-            })
-            .collect(),
+        Value::Object(map) => {
+            map.iter().map(|(name, value)| Some(Arg { name: name.clone(), value: text(value)? })).collect()
+        }
         Value::Array(list) => list
             .iter()
             .map(|item| match item.as_object() {
-                Some(item) if item.len() == 2 => Some(Arg {
-                    name: item.get("name")?.as_str()?.to_owned(),
-                    value: text(item.get("value")?)?,
-                }),
+                Some(item) if item.len() == 2 => {
+                    Some(Arg { name: item.get("name")?.as_str()?.to_owned(), value: text(item.get("value")?)? })
+                }
                 _ => None,
             })
             .collect(),
@@ -263,10 +220,7 @@ pub(super) fn read_args(value: &Value) -> Option<Vec<Arg>> {
 }
 
 fn unknown(fields: &[Field], name: &str) -> String {
-    match fields
-        .iter()
-        .find(|field| field.name.eq_ignore_ascii_case(name))
-    {
+    match fields.iter().find(|field| field.name.eq_ignore_ascii_case(name)) {
         Some(field) => format!("unknown field, did you mean {}?", field.name),
         None => "unknown field".to_owned(),
     }
@@ -280,10 +234,7 @@ fn is_go_duration(text: &str) -> bool {
     }
     let mut rest = text;
     while !rest.is_empty() {
-        let number = rest.len()
-            - rest
-                .trim_start_matches(|c: char| c.is_ascii_digit() || c == '.')
-                .len();
+        let number = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.').len();
         let (digits, after) = rest.split_at(number);
         let dots = digits.bytes().filter(|b| *b == b'.').count();
         let unit = UNITS.iter().find(|unit| after.starts_with(**unit));

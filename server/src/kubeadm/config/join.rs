@@ -4,9 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::document::{Document, go_duration, set, settle_phases, write};
 use super::extra::{Arg, check};
-use super::inputs::{
-    Discovery, JoinControlPlane, JoinInputs, LocalApi, NodeInputs, Taint, Taints, Timeouts,
-};
+use super::inputs::{Discovery, JoinControlPlane, JoinInputs, LocalApi, NodeInputs, Taint, Taints, Timeouts};
 use super::merge::write_args;
 use super::{ConfigError, Rendered, schema};
 use crate::kubeadm::endpoint::is_dns_subdomain;
@@ -23,16 +21,10 @@ pub(super) fn render_for(api: ConfigApi, inputs: &JoinInputs) -> Result<Rendered
     check(api, &inputs.version, &inputs.extra)?;
     require_absolute("certificatesDir", &inputs.certificates_dir)?;
     let mut join = Document::new("join", api.api_version(), "JoinConfiguration", schema::JOIN);
-    join.set(
-        "caCertPath",
-        Value::from(format!("{}/ca.crt", inputs.certificates_dir)),
-    );
+    join.set("caCertPath", Value::from(format!("{}/ca.crt", inputs.certificates_dir)));
     join.set("discovery", discovery(api, inputs)?);
     join.set("nodeRegistration", node_registration(api, &inputs.node)?);
-    join.set(
-        "controlPlane",
-        inputs.control_plane.as_ref().map(control_plane),
-    );
+    join.set("controlPlane", inputs.control_plane.as_ref().map(control_plane));
     join.set("skipPhases", json!(inputs.skip_phases));
     if api >= ConfigApi::V1Beta4 {
         join.set("timeouts", timeouts(&inputs.timeouts));
@@ -51,64 +43,34 @@ fn discovery(api: ConfigApi, inputs: &JoinInputs) -> Result<Value, ConfigError> 
             }
             set(&mut tree, "file", json!({ "kubeConfigPath": path }));
         }
-        Discovery::Token {
-            token,
-            endpoint,
-            pins,
-            unsafe_skip,
-        } => {
+        Discovery::Token { token, endpoint, pins, unsafe_skip } => {
             let mut by_token = Map::new();
             set(&mut by_token, "token", Value::from(token.expose().expose()));
-            set(
-                &mut by_token,
-                "apiServerEndpoint",
-                Value::from(endpoint.to_string()),
-            );
+            set(&mut by_token, "apiServerEndpoint", Value::from(endpoint.to_string()));
             match pins.is_empty() {
                 false => {
                     let pins: Vec<String> = pins.iter().map(ToString::to_string).collect();
                     set(&mut by_token, "caCertHashes", json!(pins));
                 }
-                true if *unsafe_skip => {
-                    set(&mut by_token, "unsafeSkipCAVerification", Value::from(true))
-                }
+                true if *unsafe_skip => set(&mut by_token, "unsafeSkipCAVerification", Value::from(true)),
                 true => return Err(ConfigError::Unpinned),
             }
             set(&mut tree, "bootstrapToken", Value::from(by_token));
         }
     }
     let token = inputs.tls_bootstrap_token.as_ref();
-    set(
-        &mut tree,
-        "tlsBootstrapToken",
-        token.map(|token| token.expose().expose().into()),
-    );
+    set(&mut tree, "tlsBootstrapToken", token.map(|token| token.expose().expose().into()));
     if api < ConfigApi::V1Beta4 {
-        set(
-            &mut tree,
-            "timeout",
-            inputs
-                .timeouts
-                .discovery
-                .map(|limit| go_duration(limit).into()),
-        );
+        set(&mut tree, "timeout", inputs.timeouts.discovery.map(|limit| go_duration(limit).into()));
     }
     Ok(tree.into())
 }
 
 fn control_plane(control_plane: &JoinControlPlane) -> Value {
     let mut tree = Map::new();
-    set(
-        &mut tree,
-        "localAPIEndpoint",
-        local_api(&control_plane.local_api),
-    );
+    set(&mut tree, "localAPIEndpoint", local_api(&control_plane.local_api));
     let key = control_plane.certificate_key.as_ref();
-    set(
-        &mut tree,
-        "certificateKey",
-        key.map(|key| key.expose().expose().into()),
-    );
+    set(&mut tree, "certificateKey", key.map(|key| key.expose().expose().into()));
     tree.into()
 }
 
@@ -118,14 +80,8 @@ fn secrets(inputs: &JoinInputs) -> Vec<SecretText> {
         Discovery::File { .. } => None,
     };
     let tokens = discovery.into_iter().chain(&inputs.tls_bootstrap_token);
-    let key = inputs
-        .control_plane
-        .as_ref()
-        .and_then(|control_plane| control_plane.certificate_key.as_ref());
-    tokens
-        .map(|token| token.expose())
-        .chain(key.map(|key| key.expose()))
-        .collect()
+    let key = inputs.control_plane.as_ref().and_then(|control_plane| control_plane.certificate_key.as_ref());
+    tokens.map(|token| token.expose()).chain(key.map(|key| key.expose())).collect()
 }
 
 /// `nodeRegistration` of either file.
@@ -135,40 +91,20 @@ pub(super) fn node_registration(api: ConfigApi, node: &NodeInputs) -> Result<Val
     }
     let mut tree = Map::new();
     set(&mut tree, "name", Value::from(node.name.as_str()));
-    set(
-        &mut tree,
-        "criSocket",
-        node.cri_socket.clone().map(Value::from),
-    );
+    set(&mut tree, "criSocket", node.cri_socket.clone().map(Value::from));
     // An absent list lets kubeadm taint control planes; an empty one does not.
     if let Taints::Exactly(taints) = &node.taints {
-        set(
-            &mut tree,
-            "taints",
-            Value::Array(taints.iter().map(taint).collect()),
-        );
+        set(&mut tree, "taints", Value::Array(taints.iter().map(taint).collect()));
     }
     if !node.kubelet_args.is_empty() {
-        let args = node
-            .kubelet_args
-            .iter()
-            .cloned()
-            .map(|(name, value)| Arg { name, value });
+        let args = node.kubelet_args.iter().cloned().map(|(name, value)| Arg { name, value });
         set(&mut tree, "kubeletExtraArgs", write_args(args));
     }
     if !node.ignore_preflight_errors.is_empty() {
-        set(
-            &mut tree,
-            "ignorePreflightErrors",
-            json!(node.ignore_preflight_errors),
-        );
+        set(&mut tree, "ignorePreflightErrors", json!(node.ignore_preflight_errors));
     }
     if api > ConfigApi::V1Beta2 {
-        set(
-            &mut tree,
-            "imagePullPolicy",
-            node.image_pull_policy.map(|policy| policy.name().into()),
-        );
+        set(&mut tree, "imagePullPolicy", node.image_pull_policy.map(|policy| policy.name().into()));
     }
     Ok(tree.into())
 }
@@ -202,10 +138,7 @@ pub(super) fn timeouts(timeouts: &Timeouts) -> Option<Value> {
     } = *timeouts;
     let mut tree = Map::new();
     for (name, limit) in [
-        (
-            "controlPlaneComponentHealthCheck",
-            control_plane_component_health_check,
-        ),
+        ("controlPlaneComponentHealthCheck", control_plane_component_health_check),
         ("kubeletHealthCheck", kubelet_health_check),
         ("kubernetesAPICall", kubernetes_api_call),
         ("etcdAPICall", etcd_api_call),
@@ -213,11 +146,7 @@ pub(super) fn timeouts(timeouts: &Timeouts) -> Option<Value> {
         ("discovery", discovery),
         ("upgradeManifests", upgrade_manifests),
     ] {
-        set(
-            &mut tree,
-            name,
-            limit.map(|limit| go_duration(limit).into()),
-        );
+        set(&mut tree, name, limit.map(|limit| go_duration(limit).into()));
     }
     (!tree.is_empty()).then(|| tree.into())
 }
@@ -226,9 +155,6 @@ pub(super) fn timeouts(timeouts: &Timeouts) -> Option<Value> {
 pub(super) fn require_absolute(field: &'static str, path: &str) -> Result<(), ConfigError> {
     match path.starts_with('/') {
         true => Ok(()),
-        false => Err(ConfigError::RelativePath {
-            field,
-            value: path.to_owned(),
-        }),
+        false => Err(ConfigError::RelativePath { field, value: path.to_owned() }),
     }
 }

@@ -57,20 +57,12 @@ pub(super) fn merge(ours: &mut Map<String, Value>, theirs: &Value, fields: &'sta
 fn unite(ours: Option<&Value>, theirs: &Value) -> Value {
     let lists = [ours, Some(theirs)];
     let mut united: Vec<Value> = Vec::new();
-    for item in lists
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_array)
-        .flatten()
-    {
+    for item in lists.into_iter().flatten().filter_map(Value::as_array).flatten() {
         if !united.contains(item) {
             united.push(item.clone());
         }
     }
-    let is_all = |item: &&Value| {
-        item.as_str()
-            .is_some_and(|text| text.eq_ignore_ascii_case("all"))
-    };
+    let is_all = |item: &&Value| item.as_str().is_some_and(|text| text.eq_ignore_ascii_case("all"));
     match united.iter().find(is_all) {
         Some(all) => json!([all]),
         None => united.into(),
@@ -96,21 +88,14 @@ fn merge_args(ours: Vec<Arg>, theirs: Vec<Arg>) -> Vec<Arg> {
 
 /// `a=1,b=2` and `b=3` to `a=1,b=3`.
 fn merge_pairs(ours: &str, theirs: &str) -> String {
-    let pairs = ours
-        .split(',')
-        .chain(theirs.split(','))
-        .filter(|pair| !pair.is_empty());
-    let by_key: BTreeMap<&str, &str> = pairs
-        .map(|pair| (pair.split('=').next().unwrap_or(pair), pair))
-        .collect();
+    let pairs = ours.split(',').chain(theirs.split(',')).filter(|pair| !pair.is_empty());
+    let by_key: BTreeMap<&str, &str> = pairs.map(|pair| (pair.split('=').next().unwrap_or(pair), pair)).collect();
     by_key.into_values().collect::<Vec<_>>().join(",")
 }
 
 /// The newest API's shape.
 pub(super) fn write_args(args: impl IntoIterator<Item = Arg>) -> Value {
-    let list = args
-        .into_iter()
-        .map(|arg| json!({ "name": arg.name, "value": arg.value }));
+    let list = args.into_iter().map(|arg| json!({ "name": arg.name, "value": arg.value }));
     Value::Array(list.collect())
 }
 
@@ -177,8 +162,10 @@ mod tests {
 
     #[test]
     fn skipped_phases_are_united_and_all_stands_alone() {
-        let ours = json!({ "skipPhases": ["preflight", "addon"], "nodeRegistration": { "ignorePreflightErrors": ["Swap"] } });
-        let theirs = json!({ "skipPhases": ["addon", "mark"], "nodeRegistration": { "ignorePreflightErrors": ["All"] } });
+        let ours =
+            json!({ "skipPhases": ["preflight", "addon"], "nodeRegistration": { "ignorePreflightErrors": ["Swap"] } });
+        let theirs =
+            json!({ "skipPhases": ["addon", "mark"], "nodeRegistration": { "ignorePreflightErrors": ["All"] } });
         assert_eq!(
             merged(ours, theirs, schema::INIT),
             json!({
@@ -212,14 +199,7 @@ mod tests {
     #[test]
     fn what_is_owned_is_not_merged_even_if_it_got_here() {
         let ours = json!({ "clusterName": "ours" });
-        assert_eq!(
-            merged(
-                ours.clone(),
-                json!({ "clusterName": "theirs" }),
-                schema::CLUSTER
-            ),
-            ours
-        );
+        assert_eq!(merged(ours.clone(), json!({ "clusterName": "theirs" }), schema::CLUSTER), ours);
     }
 
     #[test]
@@ -229,17 +209,13 @@ mod tests {
         take_down(&mut map, schema::CLUSTER, ConfigApi::V1Beta4, "cluster").unwrap();
         assert_eq!(Value::from(map.clone()), tree);
         take_down(&mut map, schema::CLUSTER, ConfigApi::V1Beta3, "cluster").unwrap();
-        assert_eq!(
-            map["etcd"]["local"]["extraArgs"],
-            json!({ "a": "1", "b": "2" })
-        );
+        assert_eq!(map["etcd"]["local"]["extraArgs"], json!({ "a": "1", "b": "2" }));
 
-        let tree = json!({ "scheduler": { "extraArgs": [{ "name": "a", "value": "1" }, { "name": "a", "value": "2" }] } });
+        let tree =
+            json!({ "scheduler": { "extraArgs": [{ "name": "a", "value": "1" }, { "name": "a", "value": "2" }] } });
         let mut map = tree.as_object().unwrap().clone();
         assert_eq!(
-            take_down(&mut map, schema::CLUSTER, ConfigApi::V1Beta2, "cluster")
-                .unwrap_err()
-                .to_string(),
+            take_down(&mut map, schema::CLUSTER, ConfigApi::V1Beta2, "cluster").unwrap_err().to_string(),
             "cluster.scheduler.extraArgs: \"a\" is given more than once, which kubeadm.k8s.io/v1beta2 cannot express"
         );
     }

@@ -53,13 +53,7 @@ pub(super) enum Shape {
 
 impl Field {
     const fn new(name: &'static str, shape: Shape) -> Self {
-        Self {
-            name,
-            shape,
-            from: V1Beta2,
-            until: V1Beta4,
-            since_minor: 0,
-        }
+        Self { name, shape, from: V1Beta2, until: V1Beta4, since_minor: 0 }
     }
 
     const fn from(self, from: ConfigApi) -> Self {
@@ -71,10 +65,7 @@ impl Field {
     }
 
     const fn since_minor(self, since_minor: u32) -> Self {
-        Self {
-            since_minor,
-            ..self
-        }
+        Self { since_minor, ..self }
     }
 }
 
@@ -84,35 +75,20 @@ const fn f(name: &'static str, shape: Shape) -> Field {
 
 use Shape::{Args, Duration, Flag, Gates, Open, Owned, Text, Texts, Tree, Trees, Union};
 
-const API_VERSION: Field = f(
-    "apiVersion",
-    Owned("it follows from the cluster's Kubernetes version"),
-);
-const KIND: Field = f(
-    "kind",
-    Owned("it follows from the section of the cluster file"),
-);
+const API_VERSION: Field = f("apiVersion", Owned("it follows from the cluster's Kubernetes version"));
+const KIND: Field = f("kind", Owned("it follows from the section of the cluster file"));
 /// A dry run exits 0 without doing anything, which would be taken for a node that has joined.
-const DRY_RUN: Field = f(
-    "dryRun",
-    Owned("Muster would take a dry run for the real thing (use a rehearsal)"),
-)
-.from(V1Beta4);
+const DRY_RUN: Field =
+    f("dryRun", Owned("Muster would take a dry run for the real thing (use a rehearsal)")).from(V1Beta4);
 
 /// `InitConfiguration`.
 pub(super) const INIT: &[Field] = &[
     API_VERSION,
     KIND,
     DRY_RUN,
-    f(
-        "bootstrapTokens",
-        Owned("Muster makes the tokens (see `muster token`)"),
-    ),
+    f("bootstrapTokens", Owned("Muster makes the tokens (see `muster token`)")),
     f("nodeRegistration", Tree(NODE_REGISTRATION)),
-    f(
-        "localAPIEndpoint",
-        Owned("it is set from the node's record"),
-    ),
+    f("localAPIEndpoint", Owned("it is set from the node's record")),
     f("certificateKey", Owned("Muster makes the certificate key")),
     // Not in v1beta2, where it becomes the flag of the same name.
     f("skipPhases", Union),
@@ -126,33 +102,18 @@ pub(super) const JOIN: &[Field] = &[
     KIND,
     DRY_RUN,
     f("nodeRegistration", Tree(NODE_REGISTRATION)),
-    f(
-        "caCertPath",
-        Owned("it follows from the cluster's certificates folder"),
-    ),
+    f("caCertPath", Owned("it follows from the cluster's certificates folder")),
     f("discovery", Tree(DISCOVERY)),
-    f(
-        "controlPlane",
-        Owned("it is set for the nodes of control-plane pools"),
-    ),
+    f("controlPlane", Owned("it is set for the nodes of control-plane pools")),
     f("skipPhases", Union),
     f("patches", Tree(PATCHES)).from(V1Beta3),
     f("timeouts", Tree(TIMEOUTS)).from(V1Beta4),
 ];
 
 const DISCOVERY: &[Field] = &[
-    f(
-        "bootstrapToken",
-        Owned("Muster makes the tokens (discovery is set on the pool)"),
-    ),
-    f(
-        "file",
-        Owned("Muster writes the discovery file (discovery is set on the pool)"),
-    ),
-    f(
-        "tlsBootstrapToken",
-        Owned("Muster makes the tokens (discovery is set on the pool)"),
-    ),
+    f("bootstrapToken", Owned("Muster makes the tokens (discovery is set on the pool)")),
+    f("file", Owned("Muster writes the discovery file (discovery is set on the pool)")),
+    f("tlsBootstrapToken", Owned("Muster makes the tokens (discovery is set on the pool)")),
     f("timeout", Duration).until(V1Beta3),
 ];
 
@@ -168,23 +129,12 @@ const NODE_REGISTRATION: &[Field] = &[
 
 const KUBELET_ARGS_OWNED: &[(&str, &str)] = &[
     ("hostname-override", "it is the node's name in Muster"),
-    (
-        "provider-id",
-        "it differs from node to node, and is set from the node's record",
-    ),
+    ("provider-id", "it differs from node to node, and is set from the node's record"),
     ("kubeconfig", "kubeadm and Muster rely on its place"),
-    (
-        "bootstrap-kubeconfig",
-        "kubeadm and Muster rely on its place",
-    ),
+    ("bootstrap-kubeconfig", "kubeadm and Muster rely on its place"),
 ];
 
-const TAINT: &[Field] = &[
-    f("key", Text),
-    f("value", Text),
-    f("effect", Text),
-    f("timeAdded", Text),
-];
+const TAINT: &[Field] = &[f("key", Text), f("value", Text), f("effect", Text), f("timeAdded", Text)];
 
 const PATCHES: &[Field] = &[f("directory", Text)];
 
@@ -204,46 +154,27 @@ pub(super) const CLUSTER: &[Field] = &[
     KIND,
     f("etcd", Tree(ETCD)),
     f("networking", Tree(NETWORKING)),
-    f(
-        "kubernetesVersion",
-        Owned("it is the cluster's `kubernetes.version`"),
-    ),
-    f(
-        "controlPlaneEndpoint",
-        Owned("it is the cluster's `kubernetes.endpoint`"),
-    ),
+    f("kubernetesVersion", Owned("it is the cluster's `kubernetes.version`")),
+    f("controlPlaneEndpoint", Owned("it is the cluster's `kubernetes.endpoint`")),
     f("apiServer", Tree(API_SERVER)),
     f("controllerManager", Tree(COMPONENT)),
     f("scheduler", Tree(COMPONENT)),
     f("dns", Tree(DNS)),
     f("proxy", Tree(PROXY)).from(V1Beta4),
-    f(
-        "certificatesDir",
-        Owned("Muster lays the certificates down there"),
-    ),
+    f("certificatesDir", Owned("Muster lays the certificates down there")),
     f("imageRepository", Text),
     f("useHyperKubeImage", Flag).until(V1Beta2),
     f("featureGates", Gates),
     f("clusterName", Owned("it is the cluster's name in Muster")),
-    f(
-        "encryptionAlgorithm",
-        Owned("it is the cluster's `keyAlgorithm`"),
-    ),
+    f("encryptionAlgorithm", Owned("it is the cluster's `keyAlgorithm`")),
     f("certificateValidityPeriod", Duration).from(V1Beta4),
     f("caCertificateValidityPeriod", Owned("Muster makes the CAs")).from(V1Beta4),
 ];
 
-const NETWORKING: &[Field] = &[
-    f("serviceSubnet", Text),
-    f("podSubnet", Text),
-    f("dnsDomain", Text),
-];
+const NETWORKING: &[Field] = &[f("serviceSubnet", Text), f("podSubnet", Text), f("dnsDomain", Text)];
 
-const COMPONENT: &[Field] = &[
-    f("extraArgs", Args(&[])),
-    f("extraVolumes", Trees(VOLUME)),
-    f("extraEnvs", Trees(ENVIRONMENT)).from(V1Beta4),
-];
+const COMPONENT: &[Field] =
+    &[f("extraArgs", Args(&[])), f("extraVolumes", Trees(VOLUME)), f("extraEnvs", Trees(ENVIRONMENT)).from(V1Beta4)];
 
 const API_SERVER: &[Field] = &[
     f("extraArgs", Args(&[])),
@@ -253,13 +184,8 @@ const API_SERVER: &[Field] = &[
     f("timeoutForControlPlane", Duration).until(V1Beta3),
 ];
 
-const VOLUME: &[Field] = &[
-    f("name", Text),
-    f("hostPath", Text),
-    f("mountPath", Text),
-    f("readOnly", Flag),
-    f("pathType", Text),
-];
+const VOLUME: &[Field] =
+    &[f("name", Text), f("hostPath", Text), f("mountPath", Text), f("readOnly", Flag), f("pathType", Text)];
 
 const ENVIRONMENT: &[Field] = &[f("name", Text), f("value", Text), f("valueFrom", Open)];
 
@@ -272,10 +198,7 @@ const DNS: &[Field] = &[
 
 const PROXY: &[Field] = &[f("disabled", Flag)];
 
-const ETCD: &[Field] = &[
-    f("local", Tree(ETCD_LOCAL)),
-    f("external", Tree(ETCD_EXTERNAL)),
-];
+const ETCD: &[Field] = &[f("local", Tree(ETCD_LOCAL)), f("external", Tree(ETCD_EXTERNAL))];
 
 const ETCD_LOCAL: &[Field] = &[
     f("imageRepository", Text),

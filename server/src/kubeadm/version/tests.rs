@@ -39,39 +39,22 @@ fn other_texts_are_no_versions() {
         "vv1.36.2",
         "v1.99999999999.0",
     ] {
-        assert_eq!(
-            KubernetesVersion::parse(text),
-            Err(VersionError::Form(text.into())),
-            "{text:?}"
-        );
+        assert_eq!(KubernetesVersion::parse(text), Err(VersionError::Form(text.into())), "{text:?}");
     }
 }
 
 #[test]
 fn support_begins_with_1_20_and_warns_after_1_36() {
-    assert_eq!(
-        KubernetesVersion::parse_supported("v1.19.16"),
-        Err(VersionError::TooOld(v("v1.19.16")))
-    );
-    assert_eq!(
-        KubernetesVersion::parse_supported("v1.20.0").unwrap().1,
-        None
-    );
-    assert_eq!(
-        KubernetesVersion::parse_supported("v1.36.9").unwrap().1,
-        None
-    );
+    assert_eq!(KubernetesVersion::parse_supported("v1.19.16"), Err(VersionError::TooOld(v("v1.19.16"))));
+    assert_eq!(KubernetesVersion::parse_supported("v1.20.0").unwrap().1, None);
+    assert_eq!(KubernetesVersion::parse_supported("v1.36.9").unwrap().1, None);
     let (version, warning) = KubernetesVersion::parse_supported("v1.37.0").unwrap();
     assert_eq!(warning, Some(VersionWarning::Untried(version)));
 }
 
 #[test]
 fn the_configuration_api_follows_the_minor_version() {
-    for (minors, api) in [
-        (20..=21, ConfigApi::V1Beta2),
-        (22..=30, ConfigApi::V1Beta3),
-        (31..=40, ConfigApi::V1Beta4),
-    ] {
+    for (minors, api) in [(20..=21, ConfigApi::V1Beta2), (22..=30, ConfigApi::V1Beta3), (31..=40, ConfigApi::V1Beta4)] {
         assert_eq!(*minors.start(), api.first_minor());
         for minor in minors {
             assert_eq!(v(&format!("v1.{minor}.0")).config_api(), api);
@@ -81,15 +64,7 @@ fn the_configuration_api_follows_the_minor_version() {
 
 #[test]
 fn pre_releases_come_before_their_release_in_their_own_order() {
-    let order = [
-        "1.35.9",
-        "1.36.0-alpha.1",
-        "1.36.0-alpha.beta",
-        "1.36.0-rc.2",
-        "1.36.0-rc.10",
-        "1.36.0",
-        "1.36.1",
-    ];
+    let order = ["1.35.9", "1.36.0-alpha.1", "1.36.0-alpha.beta", "1.36.0-rc.2", "1.36.0-rc.10", "1.36.0", "1.36.1"];
     for pair in order.windows(2) {
         assert!(v(pair[0]) < v(pair[1]), "{pair:?}");
     }
@@ -100,44 +75,26 @@ fn a_kubelet_newer_than_the_control_plane_is_refused() {
     let (control_plane, kubelet) = (v("v1.35.9"), v("v1.36.0"));
     assert_eq!(
         check_skew(&control_plane, &v("v1.35.0"), &kubelet),
-        Err(SkewError::KubeletNewer {
-            kubelet,
-            control_plane
-        })
+        Err(SkewError::KubeletNewer { kubelet, control_plane })
     );
     // A newer patch is within the policy.
-    assert_eq!(
-        check_skew(&v("v1.36.0"), &v("v1.36.2"), &v("v1.36.2")),
-        Ok(None)
-    );
+    assert_eq!(check_skew(&v("v1.36.0"), &v("v1.36.2"), &v("v1.36.2")), Ok(None));
 }
 
 #[test]
 fn a_kubelet_may_be_three_minors_older_than_kubeadm() {
-    assert_eq!(
-        check_skew(&v("v1.36.0"), &v("v1.36.0"), &v("v1.33.0")),
-        Ok(None)
-    );
+    assert_eq!(check_skew(&v("v1.36.0"), &v("v1.36.0"), &v("v1.33.0")), Ok(None));
     let (kubeadm, kubelet) = (v("v1.36.0"), v("v1.32.9"));
-    assert_eq!(
-        check_skew(&v("v1.36.0"), &kubeadm, &kubelet),
-        Err(SkewError::KubeletTooOld { kubelet, kubeadm })
-    );
+    assert_eq!(check_skew(&v("v1.36.0"), &kubeadm, &kubelet), Err(SkewError::KubeletTooOld { kubelet, kubeadm }));
 }
 
 #[test]
 fn kubeadm_reaches_back_one_minor_and_is_only_warned_of_newer_clusters() {
-    assert_eq!(
-        check_skew(&v("v1.35.0"), &v("v1.36.0"), &v("v1.35.0")),
-        Ok(None)
-    );
+    assert_eq!(check_skew(&v("v1.35.0"), &v("v1.36.0"), &v("v1.35.0")), Ok(None));
     let (control_plane, kubeadm) = (v("v1.34.0"), v("v1.36.0"));
     assert_eq!(
         check_skew(&control_plane, &kubeadm, &v("v1.34.0")),
-        Err(SkewError::ClusterTooOld {
-            kubeadm: kubeadm.clone(),
-            control_plane: control_plane.clone()
-        })
+        Err(SkewError::ClusterTooOld { kubeadm: kubeadm.clone(), control_plane: control_plane.clone() })
     );
     assert!(matches!(
         check_skew(&v("v1.36.0"), &v("v1.35.0"), &v("v1.35.0")),

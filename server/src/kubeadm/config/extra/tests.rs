@@ -8,11 +8,7 @@ fn problems(version: &str, extra: Value) -> Vec<String> {
     let version = KubernetesVersion::parse(version).unwrap();
     match validate_extra(&version, &extra) {
         Ok(()) => vec![],
-        Err(problems) => problems
-            .to_string()
-            .split("; ")
-            .map(str::to_owned)
-            .collect(),
+        Err(problems) => problems.to_string().split("; ").map(str::to_owned).collect(),
     }
 }
 
@@ -65,33 +61,22 @@ fn what_muster_owns_is_refused_with_path_and_reason() {
     for problem in &found {
         assert!(problem.contains(": cannot be set here: "), "{problem}");
     }
-    assert!(found.contains(&"kubeadm.join.nodeRegistration.name: cannot be set here: it is the node's name in Muster".to_owned()));
-    assert!(
-        found
-            .iter()
-            .any(|p| p.starts_with("kubeadm.join.nodeRegistration.kubeletExtraArgs.provider-id: "))
-    );
+    assert!(found.contains(
+        &"kubeadm.join.nodeRegistration.name: cannot be set here: it is the node's name in Muster".to_owned()
+    ));
+    assert!(found.iter().any(|p| p.starts_with("kubeadm.join.nodeRegistration.kubeletExtraArgs.provider-id: ")));
 }
 
 #[test]
 fn unknown_fields_are_refused_at_every_depth() {
     for (extra, problem) in [
-        (
-            json!({ "init": { "x": 1 } }),
-            "kubeadm.init.x: unknown field",
-        ),
-        (
-            json!({ "cluster": { "etcd": { "local": { "x": 1 } } } }),
-            "kubeadm.cluster.etcd.local.x: unknown field",
-        ),
+        (json!({ "init": { "x": 1 } }), "kubeadm.init.x: unknown field"),
+        (json!({ "cluster": { "etcd": { "local": { "x": 1 } } } }), "kubeadm.cluster.etcd.local.x: unknown field"),
         (
             json!({ "cluster": { "apiServer": { "extraVolumes": [{ "name": "a" }, { "hostpath": "/" }] } } }),
             "kubeadm.cluster.apiServer.extraVolumes[1].hostpath: unknown field, did you mean hostPath?",
         ),
-        (
-            json!({ "kubelet": { "maxpods": 1 } }),
-            "kubeadm.kubelet.maxpods: unknown field, did you mean maxPods?",
-        ),
+        (json!({ "kubelet": { "maxpods": 1 } }), "kubeadm.kubelet.maxpods: unknown field, did you mean maxPods?"),
     ] {
         assert_eq!(problems("v1.36.2", extra), [problem]);
     }
@@ -125,10 +110,7 @@ fn fields_of_another_version_say_where_they_belong() {
 fn wrong_shapes_say_what_is_wanted() {
     for (extra, problem) in [
         (json!({ "init": [] }), "kubeadm.init: must be an object"),
-        (
-            json!({ "init": { "skipPhases": "addon" } }),
-            "kubeadm.init.skipPhases: must be a list of text",
-        ),
+        (json!({ "init": { "skipPhases": "addon" } }), "kubeadm.init.skipPhases: must be a list of text"),
         (
             json!({ "init": { "timeouts": { "discovery": 300 } } }),
             "kubeadm.init.timeouts.discovery: must be a duration such as 1h30m0s",
@@ -163,34 +145,17 @@ fn wrong_shapes_say_what_is_wanted() {
         json!({ "a": [] }),
         json!({ "a": 1.5 }),
     ] {
-        let found = problems(
-            "v1.36.2",
-            json!({ "cluster": { "scheduler": { "extraArgs": args } } }),
-        )
-        .join("; ");
-        assert!(
-            found.starts_with("kubeadm.cluster.scheduler.extraArgs: must be a list of"),
-            "{found}"
-        );
+        let found = problems("v1.36.2", json!({ "cluster": { "scheduler": { "extraArgs": args } } })).join("; ");
+        assert!(found.starts_with("kubeadm.cluster.scheduler.extraArgs: must be a list of"), "{found}");
     }
-    let found = problems(
-        "v1.36.2",
-        json!({ "cluster": { "scheduler": { "extraArgs": { "--v": "1" } } } }),
-    );
-    assert_eq!(
-        found,
-        [
-            "kubeadm.cluster.scheduler.extraArgs: \"--v\" must be a flag's name without dashes before it"
-        ]
-    );
+    let found = problems("v1.36.2", json!({ "cluster": { "scheduler": { "extraArgs": { "--v": "1" } } } }));
+    assert_eq!(found, ["kubeadm.cluster.scheduler.extraArgs: \"--v\" must be a flag's name without dashes before it"]);
 }
 
 /// A document of a multi-document vector.
 fn document(name: &str, kind: &str) -> Value {
     let text = vectors::text(name);
-    let trees = text
-        .split("\n---\n")
-        .map(|part| serde_saphyr::from_str::<Value>(part).unwrap());
+    let trees = text.split("\n---\n").map(|part| serde_saphyr::from_str::<Value>(part).unwrap());
     trees.into_iter().find(|tree| tree["kind"] == kind).unwrap()
 }
 
@@ -224,19 +189,10 @@ fn durations_are_those_of_go() {
 
 #[test]
 fn external_etcd_is_seen() {
-    let extra = |cluster: Value| Extra {
-        cluster,
-        ..Extra::default()
-    };
+    let extra = |cluster: Value| Extra { cluster, ..Extra::default() };
     assert_eq!(extra(Value::Null).etcd_topology(), EtcdTopology::Stacked);
-    assert_eq!(
-        extra(json!({ "etcd": { "local": {} } })).etcd_topology(),
-        EtcdTopology::Stacked
-    );
-    assert_eq!(
-        extra(json!({ "etcd": { "external": {} } })).etcd_topology(),
-        EtcdTopology::External
-    );
+    assert_eq!(extra(json!({ "etcd": { "local": {} } })).etcd_topology(), EtcdTopology::Stacked);
+    assert_eq!(extra(json!({ "etcd": { "external": {} } })).etcd_topology(), EtcdTopology::External);
 }
 
 fn any_tree() -> impl Strategy<Value = Value> {

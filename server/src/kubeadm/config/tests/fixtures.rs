@@ -17,8 +17,7 @@ pub(super) fn version(text: &str) -> KubernetesVersion {
 }
 
 fn key() -> CertificateKey {
-    CertificateKey::parse("90223a846236efff2967865d914e9d00f4284f3ca4652a2fbcace0860ec352e0")
-        .unwrap()
+    CertificateKey::parse("90223a846236efff2967865d914e9d00f4284f3ca4652a2fbcace0860ec352e0").unwrap()
 }
 
 fn node(name: &str) -> NodeInputs {
@@ -28,10 +27,7 @@ fn node(name: &str) -> NodeInputs {
         taints: Taints::Default,
         kubelet_args: vec![
             ("provider-id".into(), "muster://prod/7f3a".into()),
-            (
-                "node-labels".into(),
-                "topology.kubernetes.io/zone=r12,pool=a".into(),
-            ),
+            ("node-labels".into(), "topology.kubernetes.io/zone=r12,pool=a".into()),
         ],
         ignore_preflight_errors: vec!["SystemVerification".into()],
         image_pull_policy: Some(ImagePullPolicy::IfNotPresent),
@@ -91,10 +87,7 @@ pub(super) fn init_for(version_text: &str, api: ConfigApi) -> InitInputs {
         key_algorithm: KeyAlgorithm::EcdsaP256,
         certificates_dir: DEFAULT_CERTIFICATES_DIR.into(),
         node: node("cp-1"),
-        local_api: LocalApi {
-            advertise_address: "192.0.2.11".parse().unwrap(),
-            bind_port: 6443,
-        },
+        local_api: LocalApi { advertise_address: "192.0.2.11".parse().unwrap(), bind_port: 6443 },
         tokens: vec![InitToken {
             token: BootstrapToken::parse("abcdef.0123456789abcdef").unwrap(),
             ttl: Duration::from_secs(86_400),
@@ -117,9 +110,7 @@ pub(super) fn join_worker_for(version_text: &str, api: ConfigApi) -> JoinInputs 
     JoinInputs {
         version: version(version_text),
         node: node("worker-17"),
-        discovery: Discovery::File {
-            path: "/run/muster/discovery.conf".into(),
-        },
+        discovery: Discovery::File { path: "/run/muster/discovery.conf".into() },
         tls_bootstrap_token: Some(BootstrapToken::parse("nofzpx.ntlkkfmwuuyqbmlr").unwrap()),
         control_plane: None,
         certificates_dir: DEFAULT_CERTIFICATES_DIR.into(),
@@ -142,16 +133,10 @@ pub(super) fn join_control_plane_for(version_text: &str, api: ConfigApi) -> Join
             unsafe_skip: false,
         },
         control_plane: Some(JoinControlPlane {
-            local_api: LocalApi {
-                advertise_address: "2001:db8::12".parse().unwrap(),
-                bind_port: 6443,
-            },
+            local_api: LocalApi { advertise_address: "2001:db8::12".parse().unwrap(), bind_port: 6443 },
             certificate_key: Some(key()),
         }),
-        node: NodeInputs {
-            taints: Taints::Exactly(vec![]),
-            ..node("cp-2")
-        },
+        node: NodeInputs { taints: Taints::Exactly(vec![]), ..node("cp-2") },
         ..join_worker_for(version_text, api)
     }
 }

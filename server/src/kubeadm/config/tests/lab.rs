@@ -46,9 +46,7 @@ fn validate(kubeadm: &Path, folder: &Path, text: &str) -> Result<(), String> {
 fn with_discovery_file(mut inputs: JoinInputs, folder: &Path) -> JoinInputs {
     let path = folder.join("discovery.conf");
     std::fs::write(&path, "").unwrap();
-    inputs.discovery = Discovery::File {
-        path: path.to_str().unwrap().to_owned(),
-    };
+    inputs.discovery = Discovery::File { path: path.to_str().unwrap().to_owned() };
     inputs
 }
 
@@ -85,11 +83,7 @@ fn a_real_kubeadm_refuses_an_unknown_field_so_that_its_word_counts() {
     let Some(kubeadm) = kubeadm() else { return };
     let folder = tempfile::tempdir().unwrap();
     let inputs = join_control_plane_for(VERSION, ConfigApi::V1Beta4);
-    let mut text = join_file::render_for(ConfigApi::V1Beta4, &inputs)
-        .unwrap()
-        .file
-        .expose()
-        .to_owned();
+    let mut text = join_file::render_for(ConfigApi::V1Beta4, &inputs).unwrap().file.expose().to_owned();
     text.push_str("noSuchField: 1\n");
     let verdict = validate(&kubeadm, folder.path(), &text).unwrap_err();
     assert!(verdict.contains("noSuchField"), "{verdict}");
@@ -97,12 +91,8 @@ fn a_real_kubeadm_refuses_an_unknown_field_so_that_its_word_counts() {
 
 /// A value of the right shape for every field that an API has: whatever the schema calls known must be known to kubeadm.
 fn everything(fields: &'static [Field], api: ConfigApi) -> Map<String, Value> {
-    let known = fields
-        .iter()
-        .filter(|field| field.from <= api && api <= field.until);
-    known
-        .filter_map(|field| Some((field.name.to_owned(), sample(field, api)?)))
-        .collect()
+    let known = fields.iter().filter(|field| field.from <= api && api <= field.until);
+    known.filter_map(|field| Some((field.name.to_owned(), sample(field, api)?))).collect()
 }
 
 fn sample(field: &Field, api: ConfigApi) -> Option<Value> {
@@ -136,27 +126,14 @@ fn a_real_kubeadm_knows_every_field_of_the_schema() {
             let mut inputs = init_for(VERSION, api);
             inputs.extra.init = everything(super::super::schema::INIT, api).into();
             inputs.extra.cluster = everything(super::super::schema::CLUSTER, api).into();
-            inputs.extra.cluster["etcd"]
-                .as_object_mut()
-                .unwrap()
-                .retain(|name, _| name == etcd);
+            inputs.extra.cluster["etcd"].as_object_mut().unwrap().retain(|name, _| name == etcd);
             let rendered = init_file::render_for(api, &inputs).unwrap();
-            assert_eq!(
-                validate(&kubeadm, folder.path(), rendered.file.expose()),
-                Ok(()),
-                "{}",
-                rendered.masked
-            );
+            assert_eq!(validate(&kubeadm, folder.path(), rendered.file.expose()), Ok(()), "{}", rendered.masked);
         }
         let mut inputs = join_control_plane_for(VERSION, api);
         inputs.extra.join = everything(super::super::schema::JOIN, api).into();
         let rendered = join_file::render_for(api, &inputs).unwrap();
-        assert_eq!(
-            validate(&kubeadm, folder.path(), rendered.file.expose()),
-            Ok(()),
-            "{}",
-            rendered.masked
-        );
+        assert_eq!(validate(&kubeadm, folder.path(), rendered.file.expose()), Ok(()), "{}", rendered.masked);
     }
 }
 
@@ -175,20 +152,9 @@ fn a_real_kubeadm_knows_every_field_of_the_kubelet() {
         true => format!("{name}: 0s\n"),
         false => format!("{name}: null\n"),
     };
-    let names = KUBELET
-        .iter()
-        .map(|field| field.name)
-        .filter(|name| !["apiVersion", "kind"].contains(name));
-    let text = format!(
-        "{kubeadms_own}{head}{}",
-        names.map(field).collect::<String>()
-    );
+    let names = KUBELET.iter().map(|field| field.name).filter(|name| !["apiVersion", "kind"].contains(name));
+    let text = format!("{kubeadms_own}{head}{}", names.map(field).collect::<String>());
     assert_eq!(validate(&kubeadm, folder.path(), &text), Ok(()));
-    let verdict = validate(
-        &kubeadm,
-        folder.path(),
-        &format!("{text}noSuchField: null\n"),
-    )
-    .unwrap_err();
+    let verdict = validate(&kubeadm, folder.path(), &format!("{text}noSuchField: null\n")).unwrap_err();
     assert!(verdict.contains("noSuchField"), "{verdict}");
 }
