@@ -78,7 +78,17 @@ macro_rules! verbs {
         #[allow(missing_docs, reason = "each variant is documented at its verb")]
         pub enum Reply { $($verb($reply)),* }
 
+        impl Reply {
+            /// Name of the verb it answers.
+            pub fn verb_name(&self) -> &'static str {
+                match self { $(Self::$verb(_) => stringify!($verb)),* }
+            }
+        }
+
         impl Verb {
+            /// Names of all verbs, in the order of their declaration.
+            pub const NAMES: &[&str] = &[$(stringify!($verb)),*];
+
             /// Name of the verb, for logs and metrics.
             pub fn name(&self) -> &'static str {
                 match self { $(Self::$verb(_) => stringify!($verb)),* }

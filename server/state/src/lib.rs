@@ -3,7 +3,12 @@
 //! Equal history gives equal bytes. There is no clock, no randomness and no I/O here (`Cargo.toml` makes them
 //! impossible): time and ids are stamped by whoever proposes a command. A refusal is a reply, not an error.
 //!
+//! `clippy.toml` here forbids what would differ between replicas.
+//!
 //! Reading order: [`State`] and its `apply`, then [`command`] (one verb per file), then [`record`].
+
+#![deny(clippy::disallowed_types, clippy::disallowed_methods, reason = "see clippy.toml")]
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new variant must be thought about everywhere")]
 
 pub mod bytes;
 pub mod command;

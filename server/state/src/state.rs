@@ -308,7 +308,7 @@ impl State {
             token.state = match token.state {
                 // A custodian may be applying it right now: only a deletion that follows is sure.
                 BootstrapTokenState::Minted | BootstrapTokenState::Present => BootstrapTokenState::Ending,
-                ended => ended,
+                ended @ (BootstrapTokenState::Ending | BootstrapTokenState::Deleted) => ended,
             };
             self.changes.push(Change::Other);
         }

@@ -270,6 +270,7 @@ fn bytes(state: &State) -> Vec<u8> {
     state.to_snapshot().expect("a state has a snapshot")
 }
 
+#[expect(clippy::disallowed_methods, reason = "longer runs at night")]
 fn config(cases: u32) -> Config {
     let cases = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(cases);
     Config { cases, failure_persistence: None, ..Config::default() }

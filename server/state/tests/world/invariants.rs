@@ -147,7 +147,7 @@ fn check_wakes(before: &State, after: &State, changes: &[Change], command: &Comm
     assert!(!changes.is_empty() || records(before) == records(after), "{command:?} changed records and nobody wakes");
 }
 
-/// A permit moves only for a reason that the design names.
+/// A permit moves only for a reason that the design names; every other verb is none.
 fn check_permits(before: &State, after: &State, command: &Command) {
     for (id, cluster) in &after.clusters {
         let Some(was) = before.clusters.get(id) else { continue };

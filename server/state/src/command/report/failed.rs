@@ -44,12 +44,14 @@ pub(super) fn apply(state: &mut State, at: &At<'_>, failure: Failure<'_>) {
 }
 
 fn noted(at: &At<'_>, failure: &Failure<'_>, count: u32) -> LastFailure {
-    let rule = match at.verb {
-        // The machine is a member: it must never be reset for this. A Node that is not Ready is waited for without end.
-        Verb::WaitReady => Rule::RetryAsIs,
-        _ if count >= limits::ATTEMPTS_MAX => Rule::StopAndAsk,
-        verb if verb.follows_join() => Rule::RetryAsIs,
-        _ => rule_for(failure.cause, failure.clean),
+    // What comes after the join is tried again as it is: a member must never be reset for it. And a Node that is not
+    // Ready is waited for without end.
+    let rule = if count >= limits::ATTEMPTS_MAX && at.verb != Verb::WaitReady {
+        Rule::StopAndAsk
+    } else if at.verb.follows_join() {
+        Rule::RetryAsIs
+    } else {
+        rule_for(failure.cause, failure.clean)
     };
     let retry_at_ms = if rule == Rule::StopAndAsk { 0 } else { at.now_ms.saturating_add(backoff_ms(count)) };
     LastFailure {
