@@ -83,15 +83,31 @@ pub(crate) enum LinkError {
 }
 
 impl LinkError {
-    /// Whether the server is there and does not accept this machine's certificate.
+    /// Whether somebody is there, and the certificates of the two ends do not fit any more.
     pub(crate) fn is_rejection(&self) -> bool {
+        let said = |code| matches!(code, tonic::Code::Unauthenticated | tonic::Code::PermissionDenied);
         match self {
-            LinkError::Status(status) => {
-                matches!(status.code(), tonic::Code::Unauthenticated | tonic::Code::PermissionDenied)
-            }
-            // rustls tells a failed handshake as invalid data; a dead server is refused, reset or timed out.
-            LinkError::Connect(ConnectError::Io { source, .. }) => source.kind() == std::io::ErrorKind::InvalidData,
-            LinkError::Connect(ConnectError::Http { .. }) | LinkError::Closed | LinkError::Protocol(_) => false,
+            LinkError::Status(status) => said(status.code()) || is_refused_tls(status),
+            LinkError::Connect(error) => is_refused_tls(error),
+            LinkError::Closed | LinkError::Protocol(_) => false,
         }
     }
+}
+
+/// Whether TLS failed by a certificate. In TLS 1.3 a client has finished its handshake before the server looks at its
+/// certificate, so the refusal may come with any later read and lies somewhere down the chain of causes, of which HTTP/2
+/// keeps only the text.
+fn is_refused_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(io) = error.downcast_ref::<std::io::Error>()
+            && io.kind() == std::io::ErrorKind::InvalidData
+        {
+            let tls = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            let refused = matches!(tls, Some(rustls::Error::InvalidCertificate(_) | rustls::Error::AlertReceived(_)));
+            return refused || io.to_string().starts_with("received fatal alert");
+        }
+        next = error.source();
+    }
+    false
 }

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
-use crate::error::{Error, Outcome};
+use crate::error::{Error, LinkError, Outcome};
 use crate::executor::{Executor, Feed, Job, NEWS_WAITING, News};
 use crate::facts::Facts;
 use crate::identity::{Identity, Keyring};
@@ -30,7 +30,7 @@ use crate::report::{Ended, Failure};
 use crate::settings::Settings;
 use crate::wire;
 
-use link::{Heard, Link, Reached};
+use link::{Dialled, Heard, Link};
 
 pub(crate) use link::first_instruction;
 
@@ -175,14 +175,10 @@ impl Session {
                         dialler.failed(&error);
                     }
                 },
-                reached = finished(&mut dialling) => {
+                dialled = finished(&mut dialling) => {
                     dialling = None;
-                    match reached? {
-                        Ok(reached) => self.on_reached(reached)?,
-                        Err(error) => {
-                            self.clocks.last_error = error.to_string();
-                            dialler.failed(&error);
-                        }
+                    if let Some(error) = self.on_dialled(dialled?)? {
+                        dialler.failed(&error);
                     }
                 }
                 _ = tick.tick() => self.on_tick()?,
@@ -199,18 +195,26 @@ impl Session {
         }
     }
 
-    fn on_reached(&mut self, reached: Reached) -> Result<(), Error> {
-        if let Some(identity) = reached.identity {
+    fn on_dialled(&mut self, dialled: Dialled) -> Result<Option<LinkError>, Error> {
+        if let Some(identity) = dialled.identity {
             self.adopt(identity)?;
         }
-        self.preflight = reached.preflight;
-        self.clocks.unreachable_since = None;
-        tracing::info!(server = %reached.link.server, "attached");
-        self.link = Some(reached.link);
-        self.step(Input::Attached)
+        match dialled.link {
+            Ok((link, preflight)) => {
+                tracing::info!(server = %link.server, "attached");
+                self.preflight = preflight;
+                self.clocks.unreachable_since = None;
+                self.link = Some(link);
+                self.step(Input::Attached).map(|()| None)
+            }
+            Err(error) => {
+                self.clocks.last_error = error.to_string();
+                Ok(Some(error))
+            }
+        }
     }
 
-    fn lose_link(&mut self, error: &crate::error::LinkError) -> Result<(), Error> {
+    fn lose_link(&mut self, error: &LinkError) -> Result<(), Error> {
         if let Some(link) = self.link.take() {
             tracing::warn!(server = %link.server, %error, "lost the server; trying the next");
             self.clocks.last_error = error.to_string();
@@ -279,6 +283,10 @@ impl Session {
             News::Probed(evidence) => self.step(Input::Probed(evidence)),
             News::Ended(key, ended, elapsed_ms) => {
                 self.stops.remove(&key);
+                // What it printed is with the server before its end is.
+                if let Some(link) = &self.link {
+                    self.lines.send(link);
+                }
                 match &ended {
                     Ended::Failed(failure) => {
                         tracing::error!(step = %key, cause = %failure.cause, clean = failure.clean, elapsed_ms, "step failed: {}", failure.message);
@@ -501,14 +509,14 @@ impl Session {
     }
 }
 
-async fn next_heard(link: &mut Option<Link>) -> Result<Heard, crate::error::LinkError> {
+async fn next_heard(link: &mut Option<Link>) -> Result<Heard, LinkError> {
     match link {
         Some(link) => link.next().await,
         None => pending().await,
     }
 }
 
-async fn finished(dialling: &mut Option<link::Dialling>) -> Result<Result<Reached, crate::error::LinkError>, Error> {
+async fn finished(dialling: &mut Option<link::Dialling>) -> Result<Dialled, Error> {
     match dialling {
         Some(dialling) => dialling.await,
         None => pending().await,

@@ -42,7 +42,7 @@ const NODE_PORT: u16 = 9444;
 /// A server that took the connection answers the stream within this, or is stuck.
 const ANSWER_LIMIT: Duration = Duration::from_secs(15);
 
-/// So many servers in a row that do not accept the certificate, and the machine proves itself anew with the same key: its
+/// So many answers, and none that is better, that do not accept the certificate, and the machine proves itself anew with the same key: its
 /// certificate has expired, or the fleet was restored under a new id.
 const REJECTIONS_MAX: u32 = 3;
 
@@ -149,16 +149,16 @@ impl Lines {
     }
 }
 
-/// A stream that was opened, and what was found on the way.
-pub(super) struct Reached {
-    pub(super) link: Link,
-    pub(super) preflight: Preflight,
-    /// Set when the machine had to prove itself anew.
+/// How an attempt to reach a server went.
+pub(super) struct Dialled {
+    /// The stream, and the preflight report that was sent over it.
+    pub(super) link: Result<(Link, Preflight), LinkError>,
+    /// Set when the machine proved itself anew, whether or not the server was reached after that.
     pub(super) identity: Option<Identity>,
 }
 
-/// An attempt to reach a server. The outer error ends the agent.
-pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<Result<Reached, LinkError>, Error>> + Send>>;
+/// An attempt to reach a server. Its error ends the agent.
+pub(super) type Dialling = Pin<Box<dyn Future<Output = Result<Dialled, Error>> + Send>>;
 
 /// Chooses which server to dial, and when.
 pub(super) struct Dialler {
@@ -185,7 +185,7 @@ impl Dialler {
     pub(super) fn failed(&mut self, error: &LinkError) {
         self.tries = self.tries.saturating_add(1);
         self.offset = self.offset.wrapping_add(1);
-        self.rejections = if error.is_rejection() { self.rejections.saturating_add(1) } else { 0 };
+        self.rejections = self.rejections.saturating_add(u32::from(error.is_rejection()));
         tracing::debug!(%error, tries = self.tries, "no stream");
     }
 
@@ -212,10 +212,15 @@ impl Dialler {
     }
 }
 
-/// Node listeners: those that the fleet named, else the given servers at the usual port.
+/// Node listeners: those that the fleet named, then the given servers at the usual port, in case the fleet has moved.
 fn node_urls(identity: &Identity, settings: &Settings) -> Vec<ServerUrl> {
-    let named: Vec<ServerUrl> = identity.node_urls.iter().filter_map(|url| url.parse().ok()).collect();
-    if named.is_empty() { settings.servers.iter().map(|server| server.with_port(NODE_PORT)).collect() } else { named }
+    let mut urls: Vec<ServerUrl> = identity.node_urls.iter().filter_map(|url| url.parse().ok()).collect();
+    for guess in settings.servers.iter().map(|server| server.with_port(NODE_PORT)) {
+        if !urls.contains(&guess) {
+            urls.push(guess);
+        }
+    }
+    urls
 }
 
 struct Dial {
@@ -232,24 +237,25 @@ struct Dial {
 }
 
 impl Dial {
-    async fn dial(mut self) -> Result<Result<Reached, LinkError>, Error> {
+    async fn dial(mut self) -> Result<Dialled, Error> {
         sleep(self.wait).await;
-        let mut found = None;
+        let mut identity = None;
         if self.anew {
             tracing::warn!("this machine's certificate is not accepted any more; proving who it is anew");
-            let identity = enrol::until_issued(&self.settings, &self.keyring, &self.facts, self.identity.key).await?;
-            found = Some(identity.clone());
-            self.identity = identity;
+            let found = enrol::until_issued(&self.settings, &self.keyring, &self.facts, self.identity.key).await?;
+            self.identity = found.clone();
+            identity = Some(found);
         }
         let urls = node_urls(&self.identity, &self.settings);
         let Some(server) = urls.get(self.offset % urls.len().max(1)) else {
-            return Ok(Err(LinkError::Protocol("the fleet named no node listener".to_owned())));
+            let link = Err(LinkError::Protocol("the fleet named no node listener".to_owned()));
+            return Ok(Dialled { link, identity });
         };
         let preflight = self.executor.preflight(self.joined, self.kubernetes_version.as_deref()).await;
         let config = tls(&self.identity, &self.keyring)?;
         let hello = hello(&self.facts, &preflight, self.identity.generation, self.executor.is_rehearsal());
         let link = attach(server, config, hello).await;
-        Ok(link.map(|link| Reached { link, preflight, identity: found }))
+        Ok(Dialled { link: link.map(|link| (link, preflight)), identity })
     }
 }
 
