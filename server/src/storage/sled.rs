@@ -9,11 +9,14 @@
 //!   same, it is fsynced before the database is.
 //! - A half-written `snap.*.generating`, left by a crash while it opened, is later taken for a snapshot and makes every
 //!   further open fail. They are leftovers by definition and are removed before opening.
+//! - Dropping the database does not close its file: a job of its thread pool may hold it, and its lock, a moment longer, so
+//!   that opening again at once fails now and then. [`Sled`] waits for the lock when it is dropped.
 //! - `apply_batch` is atomic for one tree: everything lies in the default tree.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::Error;
 use super::backend::{Backend, Batch, Visit};
@@ -22,9 +25,13 @@ use super::directory::sync_directory;
 /// Page cache in bytes. The log is read once at start and by lagging peers; live data is megabytes.
 const CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
+/// How long closing waits for sled's thread pool to let go of the file; milliseconds were seen.
+const CLOSE_WAIT_MAX: Duration = Duration::from_secs(10);
+
 /// An open sled database and the handle that makes it durable.
 pub struct Sled {
-    database: ::sled::Db,
+    /// `None` only while it is dropped.
+    database: Option<::sled::Db>,
     file: File,
     blobs: PathBuf,
 }
@@ -46,7 +53,11 @@ impl Sled {
             .map_err(Error::engine("open the database"))?;
         let path = directory.join("db");
         let file = File::open(&path).map_err(Error::io("open", &path))?;
-        Ok(Self { database, file, blobs: directory.join("blobs") })
+        Ok(Self { database: Some(database), file, blobs: directory.join("blobs") })
+    }
+
+    fn database(&self) -> Result<&::sled::Db, Error> {
+        self.database.as_ref().ok_or(Error::Closed)
     }
 
     fn sync_blobs(&self) -> Result<(), Error> {
@@ -78,11 +89,11 @@ impl Backend for Sled {
                 None => writes.remove(key),
             }
         }
-        self.database.apply_batch(writes).map_err(Error::engine("write"))
+        self.database()?.apply_batch(writes).map_err(Error::engine("write"))
     }
 
     fn sync(&mut self) -> Result<(), Error> {
-        self.database.flush().map_err(Error::engine("flush"))?;
+        self.database()?.flush().map_err(Error::engine("flush"))?;
         self.sync_blobs()?;
         if cfg!(feature = "planted-bug-no-fsync") {
             return Ok(());
@@ -91,11 +102,26 @@ impl Backend for Sled {
     }
 
     fn scan(&self, range: Range<&[u8]>, visit: &mut Visit<'_>) -> Result<(), Error> {
-        for pair in self.database.range(range) {
+        for pair in self.database()?.range(range) {
             let (key, value) = pair.map_err(Error::engine("read"))?;
             visit(&key, &value)?;
         }
         Ok(())
+    }
+}
+
+impl Drop for Sled {
+    fn drop(&mut self) {
+        self.database = None;
+        // The lock belongs to sled's handle, so ours gets it only once sled's is closed; ours is closed right after.
+        let started = Instant::now();
+        while matches!(self.file.try_lock(), Err(TryLockError::WouldBlock)) {
+            if started.elapsed() > CLOSE_WAIT_MAX {
+                tracing::warn!("the log's engine did not let go of its file");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::storage::backend::VALUE_BYTES_MAX;
+use crate::storage::error::chain;
 use crate::storage::record::{all_records, record_key};
 
 fn count(backend: &Sled) -> usize {
@@ -69,4 +70,38 @@ fn a_snapshot_that_a_crash_left_half_written_does_not_bar_the_door() {
     drop(backend);
     std::fs::write(directory.path().join("snap.FFFFFFFFFFFFFFFF.generating"), b"torn").unwrap();
     assert_eq!(count(&Sled::open(directory.path()).unwrap()), 1);
+}
+
+#[test]
+fn closing_waits_until_the_engine_has_let_go_of_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let backend = Sled::open(directory.path()).unwrap();
+    // Stands for a job of sled's thread pool that outlives the database, which happens under load.
+    let held = backend.database.clone();
+    let holder = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        drop(held);
+    });
+    drop(backend);
+    let reopened = Sled::open(directory.path());
+    assert!(reopened.is_ok(), "{}", reopened.err().map(|error| chain(&error)).unwrap_or_default());
+    holder.join().unwrap();
+}
+
+#[test]
+fn a_closed_database_can_be_opened_again_at_once_under_load() {
+    let reopen = || {
+        let directory = tempfile::tempdir().unwrap();
+        let mut backend = Sled::open(directory.path()).unwrap();
+        let mut batch = Batch::default();
+        batch.put(record_key(1, 0), vec![1; 100]).unwrap();
+        backend.write(&batch).unwrap();
+        backend.sync().unwrap();
+        drop(backend);
+        Sled::open(directory.path()).err().map(|error| chain(&error))
+    };
+    let threads: Vec<_> =
+        (0..16).map(|_| std::thread::spawn(move || (0..12).filter_map(|_| reopen()).collect::<Vec<_>>())).collect();
+    let failed: Vec<_> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+    assert!(failed.is_empty(), "{} of 192: {}", failed.len(), failed[0]);
 }
