@@ -1,6 +1,7 @@
 //! The command line. Everything that it decides is in [`sources`]; the rest prints.
 
 mod commands;
+mod environment;
 mod sources;
 
 use std::path::PathBuf;
@@ -177,7 +178,7 @@ fn set_up_log(verbose: u8, format: LogFormat) {
         1 => "info,muster_agent=debug",
         _ => "debug",
     };
-    let filter = std::env::var("MUSTER_LOG").ok().and_then(|text| EnvFilter::try_new(text).ok());
+    let filter = environment::Environment::of_process().log.and_then(|text| EnvFilter::try_new(text).ok());
     let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_target(false)

@@ -251,10 +251,10 @@ impl Keyring {
 
 /// Whether `dir` lies on a file system that does not survive a reboot.
 pub fn is_ephemeral(dir: &Path) -> bool {
-    const TMPFS: i64 = 0x0102_1994;
-    const RAMFS: i64 = 0x8584_58f6;
-    const OVERLAY: i64 = 0x794c_7630;
-    let kind = |path: &Path| rustix::fs::statfs(path).ok().map(|found| found.f_type as i64 & 0xffff_ffff);
+    const TMPFS: i128 = 0x0102_1994;
+    const RAMFS: i128 = 0x8584_58f6;
+    const OVERLAY: i128 = 0x794c_7630;
+    let kind = |path: &Path| rustix::fs::statfs(path).ok().map(|found| i128::from(found.f_type) & 0xffff_ffff);
     match kind(dir) {
         Some(TMPFS | RAMFS) => true,
         // What is written lies in the upper directory; one that cannot be seen from here may be anything.

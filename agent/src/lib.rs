@@ -9,6 +9,7 @@
 
 pub mod cli;
 pub mod client;
+pub mod clock;
 pub mod durable;
 pub mod error;
 pub mod etcd;

@@ -42,6 +42,7 @@ pub struct Phase {
     journal: Journal,
     instruction: Option<Instruction>,
     attached: bool,
+    stopping: bool,
     sequence: u64,
     unacknowledged: BTreeMap<u64, Key>,
     /// Said again on this stream although it was acknowledged once.
@@ -94,6 +95,7 @@ impl Phase {
                 self.attached = false;
                 self.unacknowledged.clear();
             }
+            Input::Stopping => self.stopping = true,
             Input::Instruction(instruction) => self.instructed(instruction, &mut actions),
             Input::Acknowledged(sequence) => self.acknowledged(sequence, &mut actions),
             Input::Opened { config_path, transient } => self.opened(config_path, transient, &mut actions),
@@ -176,7 +178,7 @@ impl Phase {
         let Some(instruction) = self.instruction.clone() else {
             return;
         };
-        if instruction.hold {
+        if instruction.hold || self.stopping {
             return;
         }
         if let Some(step) = self.frontier(&instruction)
@@ -273,7 +275,7 @@ impl Phase {
         let Some(instruction) = &self.instruction else {
             return false;
         };
-        !instruction.hold && instruction.step(key).is_some_and(|step| step.open && !step.done)
+        !instruction.hold && !self.stopping && instruction.step(key).is_some_and(|step| step.open && !step.done)
     }
 
     fn probed(&mut self, evidence: Evidence, actions: &mut Vec<Action>) {

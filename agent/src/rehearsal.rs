@@ -7,7 +7,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tokio::time::sleep;
@@ -79,7 +79,7 @@ impl Rehearsal {
             container_runtime: "rehearsal 1.0.0".to_owned(),
             cri_socket: "/run/containerd/containerd.sock".to_owned(),
             kernel: "rehearsal".to_owned(),
-            agent_unix_ms: unix_ms(),
+            agent_unix_ms: crate::clock::unix_ms(),
             joined,
             ..Preflight::default()
         }
@@ -227,11 +227,6 @@ fn log(state_dir: &Path, line: &str) -> Result<(), Failure> {
         file.sync_all()
     };
     append().map_err(|error| Failure::unclean(Cause::FilesNotWritten, format!("cannot write rehearsal.log: {error}")))
-}
-
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

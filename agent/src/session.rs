@@ -1,9 +1,11 @@
 //! Carries decisions out: connect, step, act, report; and back off and try the next server when that fails.
 
+mod act;
 mod backoff;
 mod enrol;
 mod link;
 mod renew;
+mod stop;
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -12,21 +14,20 @@ use std::time::Duration;
 
 use muster_trust::sealing::SealingPrivateKey;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 use crate::error::{Error, LinkError, Outcome};
-use crate::executor::{Executor, Feed, Job, NEWS_WAITING, News};
+use crate::executor::{Executor, NEWS_WAITING, News};
 use crate::facts::Facts;
 use crate::identity::{Identity, Keyring};
-use crate::instruction::{Key, Payload, Verb};
+use crate::instruction::{Key, Payload};
 use crate::journal::JournalFile;
-use crate::kubeadm::Cause;
-use crate::phase::{Action, Input, Mode, Phase};
+use crate::phase::{Input, Phase};
 use crate::preflight::Preflight;
-use crate::report::{Ended, Failure};
+use crate::report::Ended;
 use crate::settings::Settings;
 use crate::wire;
 
@@ -37,18 +38,12 @@ pub(crate) use link::first_instruction;
 /// How often lines are sent and clocks are looked at.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Between two looks at an interrupted call whose state was unclear.
-const PROBE_AGAIN: Duration = Duration::from_secs(5);
-
 /// How often a machine that is no member yet is looked over again, so that a fault mended on it is noticed.
 const PREFLIGHT_AGAIN: Duration = Duration::from_secs(30);
 
 /// With `once`: how long a failed join may stand before the agent gives up. The server's longest pause between attempts is
 /// five minutes; when none came by then, it is waiting for an operator.
 const FAILED_PATIENCE: Duration = Duration::from_secs(6 * 60);
-
-/// How long tasks may take to end once they were told to.
-const TASKS_LIMIT: Duration = Duration::from_secs(15);
 
 /// Something that a task of the session found out.
 enum Event {
@@ -272,7 +267,7 @@ impl Session {
         }
     }
 
-    fn on_news(&mut self, news: News) -> Result<(), Error> {
+    pub(super) fn on_news(&mut self, news: News) -> Result<(), Error> {
         match news {
             News::Line(key, line) => {
                 tracing::debug!(step = %key, "{line}");
@@ -369,143 +364,6 @@ impl Session {
             drop(events.send(Event::Preflight(report)).await);
         };
         self.tasks.spawn(look.in_current_span());
-    }
-
-    /// One step of the phase, and all that follows from it.
-    fn step(&mut self, input: Input) -> Result<(), Error> {
-        let mut next = Some(input);
-        while let Some(input) = next.take() {
-            let (phase, actions) = std::mem::take(&mut self.phase).on(input);
-            self.phase = phase;
-            for action in actions {
-                match action {
-                    Action::Save => self.journal.save(self.phase.journal())?,
-                    Action::Probe { key, verb, again } => self.probe(key, verb, again),
-                    // Always the last action of its step.
-                    Action::Open(key) => next = Some(self.open(&key)),
-                    Action::Run { key, verb, mode } => self.call(key, verb, mode),
-                    Action::Send(report) => self.tell(report),
-                    Action::Cancel(key) => {
-                        if let Some(stop) = self.stops.remove(&key) {
-                            stop.cancel();
-                        }
-                    }
-                    Action::Sweep(paths) => self.executor.sweep(&paths),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn tell(&mut self, report: crate::report::Report) {
-        if self.link.as_ref().is_some_and(|link| !link.tell(report)) {
-            // The server reads nothing any more. The next stream gets everything again.
-            tracing::warn!("the server does not read; trying the next");
-            self.link.as_mut().into_iter().for_each(Link::give_up);
-        }
-    }
-
-    fn node_name(&self) -> String {
-        self.phase.instruction().map(|instruction| instruction.node_name.clone()).unwrap_or_default()
-    }
-
-    fn probe(&self, key: Key, verb: Verb, again: bool) {
-        tracing::info!(step = %key, "finding out what became of a call that was interrupted");
-        let (executor, news, node_name) = (self.executor.clone(), self.news.0.clone(), self.node_name());
-        let state_dir = self.settings.state_dir.clone();
-        let look = async move {
-            if again {
-                sleep(PROBE_AGAIN).await;
-            }
-            let evidence = executor.evidence(&key, verb, &node_name, &state_dir).await;
-            drop(news.send(News::Probed(evidence)).await);
-        };
-        self.tasks.spawn(look.in_current_span());
-    }
-
-    fn open(&mut self, key: &Key) -> Input {
-        let sealed = self
-            .phase
-            .instruction()
-            .and_then(|instruction| instruction.step(key))
-            .and_then(|step| step.payload.clone());
-        let opened = match &sealed {
-            None => Ok(Payload::default()),
-            Some(sealed) => wire::payload(sealed, &self.sealing, &self.identity.fleet, &self.identity.node_id, key),
-        };
-        match opened {
-            Ok(payload) => {
-                let input =
-                    Input::Opened { config_path: payload.config_path.clone(), transient: payload.transient_paths() };
-                self.opened = Some((key.clone(), payload));
-                input
-            }
-            Err(error) => {
-                let failure = Failure::untouched(Cause::PayloadUnreadable, error.to_string());
-                Input::Ended(key.clone(), Ended::Failed(failure), 0)
-            }
-        }
-    }
-
-    fn call(&mut self, key: Key, verb: Verb, mode: Mode) {
-        let payload = self.opened.take_if(|(opened, _)| *opened == key).map(|(_, payload)| payload).unwrap_or_default();
-        let limit = self.phase.instruction().and_then(|instruction| instruction.step(&key)).and_then(|step| step.limit);
-        let stop = CancellationToken::new();
-        self.stops.insert(key.clone(), stop.clone());
-        tracing::info!(step = %key, ?verb, ?mode, "step begins");
-        let job = Job {
-            key: key.clone(),
-            verb,
-            mode,
-            node_name: self.node_name(),
-            payload,
-            config_path: self.phase.journal().config_path.clone(),
-            limit,
-            state_dir: self.settings.state_dir.clone(),
-            stop,
-        };
-        let (executor, feed) = (self.executor.clone(), Feed::new(key, self.news.0.clone()));
-        let work = async move {
-            let ended = executor.execute(job, &feed).await;
-            feed.ended(ended).await;
-        };
-        self.tasks.spawn(work.in_current_span());
-    }
-
-    /// Lets a running call end within the grace, then ends it; its journal entry tells the next life to find out.
-    async fn stop(mut self) -> Result<Outcome, Error> {
-        tracing::info!("stopping; a running call may take {} s more", self.settings.grace.as_secs());
-        let deadline = Instant::now() + self.settings.grace;
-        while !self.phase.is_idle() {
-            match tokio::time::timeout_at(deadline, self.news.1.recv()).await {
-                Ok(Some(News::Ended(key, ended, elapsed_ms))) => {
-                    // Nothing new begins: what ended is written down, and reported by the next life.
-                    self.link = None;
-                    self.step(Input::Detached)?;
-                    let (phase, _) = std::mem::take(&mut self.phase).on(Input::Ended(key, ended, elapsed_ms));
-                    self.phase = phase;
-                    self.journal.save(self.phase.journal())?;
-                    break;
-                }
-                Ok(Some(_)) => {}
-                Ok(None) | Err(_) => break,
-            }
-        }
-        self.end_tasks().await;
-        Ok(Outcome::Stopped)
-    }
-
-    async fn end_tasks(&mut self) {
-        for stop in self.stops.values() {
-            stop.cancel();
-        }
-        self.tasks.close();
-        // Tasks that wait to tell their end must not wait for ever.
-        self.news.1.close();
-        self.events.1.close();
-        if timeout(TASKS_LIMIT, self.tasks.wait()).await.is_err() {
-            tracing::warn!("a task did not end in time");
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::environment::Environment;
 use super::sources::settings;
 use super::{OutputFormat, Place, RunArgs, Surroundings, end, end_with};
 use crate::error::{Error, Outcome};
@@ -34,9 +35,13 @@ pub(super) async fn run(args: RunArgs) -> ExitCode {
         Ok(executor) => executor,
         Err(error) => return end_with(&error),
     };
-    let shutdown = CancellationToken::new();
-    tokio::spawn(cancel_on_signal(shutdown.clone()));
-    match session::run(settings, executor, shutdown).await {
+    let (shutdown, at_once) = (CancellationToken::new(), CancellationToken::new());
+    tokio::spawn(cancel_on_signals(shutdown.clone(), at_once.clone()));
+    let end_of_run = tokio::select! {
+        end_of_run = session::run(settings, executor, shutdown) => end_of_run,
+        () = at_once.cancelled() => return end(1, "ended at once; the next start finds out what became of a running call"),
+    };
+    match end_of_run {
         Ok(Outcome::Ready { node_name }) => {
             end(0, &format!("node {node_name} is Ready, and the server has recorded it"))
         }
@@ -67,24 +72,21 @@ fn machine(place: &Place) -> Result<Machine, Error> {
 }
 
 fn mk_machine(place: &Place, tag: String) -> Machine {
-    Machine::new(place.root.clone(), &std::env::var("PATH").unwrap_or_default(), tag)
+    Machine::new(place.root.clone(), &Environment::of_process().path, tag)
 }
 
 /// The first signal asks for an orderly stop, the second ends the process.
-async fn cancel_on_signal(shutdown: CancellationToken) {
+async fn cancel_on_signals(first: CancellationToken, second: CancellationToken) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return;
     };
-    for code in [None, Some(1)] {
+    for token in [first, second] {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
-        shutdown.cancel();
-        if let Some(code) = code {
-            std::process::exit(code);
-        }
+        token.cancel();
     }
 }
 

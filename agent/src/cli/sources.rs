@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::RunArgs;
+use super::environment::Environment;
 use crate::facts::{Facts, KernelArguments, Sources};
 use crate::settings::{FactSource, Settings, Token, Wanted};
 use crate::url::{ServerUrl, UrlError};
@@ -110,14 +111,11 @@ impl Surroundings {
     /// # Errors
     /// If the settings file is there and makes no sense.
     pub fn of_process() -> Result<Self, SettingsError> {
-        let environment = std::env::vars()
-            .filter_map(|(name, value)| Some((name.strip_prefix("MUSTER_AGENT_")?.to_lowercase(), value)))
-            .filter(|(_, value)| !value.is_empty())
-            .collect();
+        let Environment { settings, credentials, .. } = Environment::of_process();
         Ok(Self {
-            environment,
+            environment: settings,
             kernel: KernelArguments::read(Path::new("/proc")),
-            credentials: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+            credentials,
             file: read_file(Path::new("/etc/muster/agent.toml"))?,
         })
     }

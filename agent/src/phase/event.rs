@@ -24,6 +24,8 @@ pub enum Input {
     Attached,
     /// It is closed.
     Detached,
+    /// The agent is to end: what runs may end, nothing begins.
+    Stopping,
     /// The current instruction.
     Instruction(Instruction),
     /// A server has recorded the report with this sequence.

@@ -282,6 +282,17 @@ fn a_step_that_was_withdrawn_while_it_was_looked_into_is_not_run() {
 }
 
 #[test]
+fn an_agent_that_is_to_end_begins_nothing_and_still_tells_what_ended() {
+    let steps = vec![mk_step("join", Verb::JoinWorker), mk_errand("errand-1", Verb::Apply)];
+    let mut driver = Driver::instructed(Journal::default(), mk_instruction(1, steps));
+    driver.opened();
+    driver.on(Input::Stopping);
+    driver.succeed(&key(1, "join"));
+    assert!(matches!(driver.outcomes()[..], [Outcome::Succeeded(_)]));
+    assert!(!has_open(&driver.actions) && driver.phase.is_idle());
+}
+
+#[test]
 fn a_watch_does_not_keep_a_custodian_from_its_errands() {
     let steps = vec![
         mk_step("ready", Verb::WaitReady),

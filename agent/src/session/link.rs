@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use muster_proto::join::v1 as proto;
 use muster_proto::join::v1::agent_message::Message as Said;
@@ -19,6 +19,7 @@ use tonic::transport::Channel;
 use tracing::Instrument;
 
 use crate::client;
+use crate::clock::unix_ms;
 use crate::error::{Error, LinkError};
 use crate::executor::Executor;
 use crate::facts::Facts;
@@ -81,11 +82,9 @@ impl Link {
                 Some(Got::Instruction(instruction)) => return Ok(Heard::Instruction(instruction)),
                 Some(Got::Ack(ack)) => return Ok(Heard::Ack(ack.sequence)),
                 Some(Got::Welcome(welcome)) => {
-                    let server = i64::try_from(welcome.server_unix_ms).unwrap_or(i64::MAX);
-                    return Ok(Heard::Welcome {
-                        node_urls: welcome.node_urls,
-                        offset_ms: now_ms().saturating_sub(server),
-                    });
+                    let [own, server] =
+                        [unix_ms(), welcome.server_unix_ms].map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
+                    return Ok(Heard::Welcome { node_urls: welcome.node_urls, offset_ms: own.saturating_sub(server) });
                 }
                 // A message of a newer server, of which this agent needs nothing.
                 None => {}
@@ -112,11 +111,6 @@ impl Link {
     }
 }
 
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
 /// Lines of output that wait to be sent.
 #[derive(Default)]
 pub(super) struct Lines {
@@ -135,10 +129,8 @@ impl Lines {
     pub(super) fn send(&mut self, link: &Link) {
         while let Some((key, line)) = self.waiting.pop_front() {
             let mut lines = vec![line];
-            while lines.len() < LINES_PER_MESSAGE
-                && let Some((_, line)) = self.waiting.pop_front_if(|(next, _)| *next == key)
-            {
-                lines.push(line);
+            while lines.len() < LINES_PER_MESSAGE && self.waiting.front().is_some_and(|(next, _)| *next == key) {
+                lines.extend(self.waiting.pop_front().map(|(_, line)| line));
             }
             let message = proto::LogLines { attempt: key.attempt, step: key.step, lines };
             // Half of the queue is left for reports.

@@ -1,7 +1,5 @@
 //! Renews the certificate with a new key, which is on the disk before anybody hears of it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use muster_proto::join::v1::RenewRequest;
 use muster_proto::join::v1::join_service_client::JoinServiceClient;
 use muster_trust::IdentityCell;
@@ -11,6 +9,7 @@ use tokio_util::task::TaskTracker;
 use tonic::transport::Channel;
 use tracing::Instrument;
 
+use crate::clock::unix_ms;
 use crate::identity::{Identity, KeyError, Keyring, RENEW_AGAIN, renew_at_ms};
 use crate::session::Event;
 use crate::session::backoff::random_share;
@@ -38,11 +37,11 @@ impl Schedule {
 
     pub(super) fn is_due(&self) -> bool {
         let paused = self.not_before.is_some_and(|moment| Instant::now() < moment);
-        !self.running && !paused && now_ms() >= self.at_ms
+        !self.running && !paused && unix_ms() >= self.at_ms
     }
 
     pub(super) fn has_expired(&self) -> bool {
-        now_ms() > self.expires_ms
+        unix_ms() > self.expires_ms
     }
 
     pub(super) const fn begun(&mut self) {
@@ -53,11 +52,6 @@ impl Schedule {
         self.running = false;
         self.not_before = Some(Instant::now() + RENEW_AGAIN);
     }
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Begins a renewal over the connection of `link`; its result comes as an event.

@@ -297,7 +297,7 @@ async fn a_custodian_applies_from_standard_input_closes_cluster_info_and_deletes
     assert_eq!(
         host.calls(),
         [
-            format!("{start} apply -f -"),
+            format!("{start} apply --server-side --force-conflicts -f -"),
             format!(
                 "{start} delete rolebinding kubeadm:bootstrap-signer-clusterinfo -n kube-public --ignore-not-found"
             ),
