@@ -8,5 +8,8 @@ mod session;
 
 #[cfg(test)]
 pub(super) mod testing;
+#[cfg(test)]
+mod tests;
 
+pub(super) use follow::Patience;
 pub(crate) use session::{Client, Session, request_id};

@@ -45,13 +45,13 @@ pub(super) fn tls_of(context: &Context) -> Result<Arc<ClientConfig>, Failure> {
     Ok(Arc::new(config))
 }
 
-/// Connects, handshake included.
+/// Connects, handshake included, within `limit` and a bound of our own.
 ///
 /// # Errors
 /// If the server is not reached or not trusted.
-pub(super) async fn connect(server: &Uri, tls: Arc<ClientConfig>) -> Result<Channel, Failure> {
+pub(super) async fn connect(server: &Uri, tls: Arc<ClientConfig>, limit: Duration) -> Result<Channel, Failure> {
     let endpoint = Endpoint::from(server.clone())
-        .connect_timeout(CONNECT_MAX)
+        .connect_timeout(CONNECT_MAX.min(limit))
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE_MAX)
         .keep_alive_while_idle(true);

@@ -8,7 +8,15 @@ use tonic::Streaming;
 use super::Session;
 use crate::cli::exit::{Exit, Failure};
 
-/// How often in a row a broken stream is opened again before giving up: long enough for an election or a restart.
+/// How long a broken stream is opened again and again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::cli) enum Patience {
+    /// As long as an election or a restart takes: twenty attempts in a row.
+    Short,
+    /// As long as the caller likes, who has a clock of its own.
+    Endless,
+}
+
 const REOPENS_MAX: u32 = 20;
 /// Pause before a stream is opened again.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
@@ -43,6 +51,7 @@ impl Session {
     /// If the first opening fails, later ones fail too often, the server refuses, or `each` fails.
     pub(in crate::cli) async fn follow<T>(
         &self,
+        patience: Patience,
         open: impl AsyncFn() -> Result<Streaming<T>, Failure>,
         mut each: impl FnMut(T) -> Result<ControlFlow<()>, Failure>,
     ) -> Result<(), Failure> {
@@ -54,19 +63,23 @@ impl Session {
                 Err(failure) if failure.exit == Exit::Unreachable => {}
                 Err(failure) => return Err(failure),
             }
-            stream = reopen(&open).await?;
+            stream = reopen(patience, &open).await?;
         }
     }
 }
 
-async fn reopen<T>(open: &impl AsyncFn() -> Result<Streaming<T>, Failure>) -> Result<Streaming<T>, Failure> {
+async fn reopen<T>(
+    patience: Patience,
+    open: &impl AsyncFn() -> Result<Streaming<T>, Failure>,
+) -> Result<Streaming<T>, Failure> {
     let mut attempts = 0;
     loop {
         tokio::time::sleep(REOPEN_PAUSE).await;
         match open().await {
-            Ok(stream) => return Ok(stream),
-            Err(failure) if failure.exit == Exit::Unreachable && attempts < REOPENS_MAX => attempts += 1,
-            Err(failure) => return Err(failure),
+            Err(failure) if failure.exit == Exit::Unreachable && attempts < REOPENS_MAX => {
+                attempts += u32::from(patience == Patience::Short);
+            }
+            opened => return opened,
         }
     }
 }

@@ -122,7 +122,7 @@ impl Session {
         };
         let connecting = async {
             match &self.tls {
-                Some(tls) => connect::connect(&server.uri, Arc::clone(tls)).await,
+                Some(tls) => connect::connect(&server.uri, Arc::clone(tls), self.timeout).await,
                 None => plaintext(&server.uri).await,
             }
         };

@@ -27,6 +27,8 @@ pub(in crate::cli) struct World {
     pub(in crate::cli) events: Vec<Event>,
     pub(in crate::cli) logs: Vec<LogLine>,
     pub(in crate::cli) applied: ApplyClusterResponse,
+    /// Calls so far.
+    pub(in crate::cli) calls: u32,
     /// Answer every call with this.
     pub(in crate::cli) refuse: Option<Refusal>,
     /// Changing requests, in order, as `verb detail`.
@@ -43,13 +45,18 @@ pub(in crate::cli) struct World {
 pub(in crate::cli) struct Fake(Arc<Mutex<World>>);
 
 impl Fake {
+    pub(in crate::cli) fn new(world: World) -> Self {
+        Self(Arc::new(Mutex::new(world)))
+    }
+
     pub(in crate::cli) fn world(&self) -> MutexGuard<'_, World> {
         self.0.lock().unwrap()
     }
 
     /// Everything a handler needs, or the refusal that was ordered.
     fn asked(&self) -> Result<MutexGuard<'_, World>, Refusal> {
-        let world = self.world();
+        let mut world = self.world();
+        world.calls += 1;
         match &world.refuse {
             Some(refusal) => Err(refusal.clone()),
             None => Ok(world),
@@ -81,7 +88,7 @@ impl World {
 
 /// Starts a server on loopback and returns a session with it.
 pub(in crate::cli) async fn mk_session(world: World) -> (Session, Fake) {
-    let fake = Fake(Arc::new(Mutex::new(world)));
+    let fake = Fake::new(world);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let service = AdminServiceServer::new(fake.clone());

@@ -2,6 +2,7 @@
 
 use muster_proto::admin::v1::{CreateTokenRequest, GetStatusRequest, Selector, Token};
 use muster_trust::Pin;
+use zeroize::Zeroizing;
 
 use crate::cli::client::{Session, request_id};
 use crate::cli::console::plain;
@@ -67,9 +68,9 @@ impl Door {
     }
 
     /// The line for one machine. `echo` is a part of every shell, so the token is in no argument list of a process.
-    pub(super) fn line(&self, token: &MusterToken) -> String {
+    pub(super) fn line(&self, token: &MusterToken) -> Zeroizing<String> {
         let arguments: Vec<String> = self.arguments().iter().map(|argument| quoted(argument)).collect();
-        format!("echo {} | muster-agent run {} --token-file -", token.expose(), arguments.join(" "))
+        Zeroizing::new(format!("echo {} | muster-agent run {} --token-file -", token.expose(), arguments.join(" ")))
     }
 }
 
@@ -133,12 +134,20 @@ mod tests {
     fn the_line_feeds_the_token_through_standard_input() {
         let door = mk_door(&["https://192.0.2.1:9443"]);
         assert_eq!(
-            door.line(&mk_token()),
+            *door.line(&mk_token()),
             format!(
                 "echo mst-abcd1234-{} | muster-agent run --server https://192.0.2.1:9443 --ca-hash {PIN} --token-file -",
                 "x".repeat(32)
             )
         );
+    }
+
+    #[test]
+    fn the_agent_understands_what_is_pasted() {
+        use clap::Parser as _;
+        let line = mk_door(&["https://192.0.2.1:9443", "https://192.0.2.2:9443"]).line(&mk_token());
+        let (_, command) = line.split_once(" | ").unwrap();
+        muster_agent::cli::Cli::try_parse_from(command.split(' ')).unwrap();
     }
 
     #[test]

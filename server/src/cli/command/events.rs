@@ -8,7 +8,7 @@ use muster_proto::admin::v1::ListEventsRequest;
 
 use super::get::{Feed, Listing};
 use crate::cli::args::EventsArgs;
-use crate::cli::client::Session;
+use crate::cli::client::{Patience, Session};
 use crate::cli::console::Console;
 use crate::cli::exit::{Exit, Failure};
 
@@ -54,7 +54,7 @@ pub(super) async fn watch(
         session.call(async |mut client| client.watch_events(request.clone()).await).await
     };
     session
-        .follow(open, |event| {
+        .follow(Patience::Short, open, |event| {
             last.set(last.get().max(event.sequence));
             feed.event(event, console)?;
             Ok(ControlFlow::Continue(()))

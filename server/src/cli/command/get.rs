@@ -16,7 +16,7 @@ pub(super) use listing::Listing;
 
 use super::events;
 use crate::cli::args::{GetArgs, Kind};
-use crate::cli::client::Session;
+use crate::cli::client::{Patience, Session};
 use crate::cli::console::Console;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::show::{PoolItem, PoolList};
@@ -120,7 +120,7 @@ async fn watch_nodes(
     let open = async || session.call(async |mut client| client.watch_nodes(request.clone()).await).await;
     let mut feed = Feed::default();
     session
-        .follow(open, |node| {
+        .follow(Patience::Short, open, |node| {
             let mut listing = Listing::Nodes(NodeList { items: vec![node] });
             listing.keep(args.selector.as_ref());
             feed.changes(&listing, console)?;

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use muster_proto::admin::v1::{Cluster, ListNodesRequest, Node};
 
-use crate::cli::args::{Condition, Globals, Subject, WaitArgs};
-use crate::cli::client::Session;
-use crate::cli::console::{Console, plain, span};
+use crate::cli::args::{Condition, Format, Globals, Subject, WaitArgs};
+use crate::cli::client::{Patience, Session};
+use crate::cli::console::{Console, Document, plain, span};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::show;
 
@@ -71,7 +71,7 @@ async fn node(
     let request = ListNodesRequest { node: found.id.clone(), ..ListNodesRequest::default() };
     let open = async || session.call(async |mut client| client.watch_nodes(request.clone()).await).await;
     let mut last = None;
-    let watching = session.follow(open, |node| {
+    let watching = session.follow(Patience::Endless, open, |node| {
         if node.id != found.id {
             return Ok(ControlFlow::Continue(()));
         }
@@ -85,7 +85,13 @@ async fn node(
     });
     watching.await?;
     let node = last.unwrap_or(found);
-    console.data(&format!("{} is {}", plain(&show::node_name(&node)), plain(&show::shown_phase(&node))))
+    match console.format {
+        Format::Json | Format::Yaml => console.document(&Document::new("Node", &node)),
+        Format::Name => console.data(&plain(&show::node_name(&node))),
+        Format::Table | Format::Wide => {
+            console.data(&format!("{} is {}", plain(&show::node_name(&node)), plain(&show::shown_phase(&node))))
+        }
+    }
 }
 
 async fn appeared(
@@ -150,7 +156,7 @@ async fn cluster(
     let bar = console.progress_bar();
     let moved = RefCell::new(Moved::default());
     let words = RefCell::new(console);
-    let watching = session.follow(open, |node| {
+    let watching = session.follow(Patience::Endless, open, |node| {
         if moved.borrow_mut().is_news(&node) {
             bar.suspend(|| words.borrow_mut().say(&progress_of(&node)));
         }
@@ -158,12 +164,18 @@ async fn cluster(
     });
     let counting = async {
         loop {
-            let cluster = session.cluster(&name).await?;
-            let progress = wanted.progress(&cluster);
-            bar.set_message(progress.clone());
-            *seen.borrow_mut() = progress;
-            if wanted.is_met_by(&cluster) {
-                return Ok(cluster);
+            match session.cluster(&name).await {
+                Ok(cluster) => {
+                    let progress = wanted.progress(&cluster);
+                    bar.set_message(progress.clone());
+                    *seen.borrow_mut() = progress;
+                    if wanted.is_met_by(&cluster) {
+                        return Ok(cluster);
+                    }
+                }
+                // It was there a moment ago: an election, or a restart.
+                Err(failure) if failure.exit == Exit::Unreachable => bar.set_message("no server can be used"),
+                Err(failure) => return Err(failure),
             }
             tokio::time::sleep(POLL).await;
         }
@@ -175,7 +187,14 @@ async fn cluster(
     bar.finish_and_clear();
     let rehearsed = if moved.borrow().rehearsed { " (rehearsed)" } else { "" };
     let cluster = ended?;
-    words.into_inner().data(&format!("cluster/{name} is Ready{rehearsed}: {}", wanted.progress(&cluster)))
+    let console = words.into_inner();
+    match console.format {
+        Format::Json | Format::Yaml => console.document(&Document::new("Cluster", &cluster)),
+        Format::Name => console.data(&plain(&format!("cluster/{name}"))),
+        Format::Table | Format::Wide => {
+            console.data(&plain(&format!("cluster/{name} is Ready{rehearsed}: {}", wanted.progress(&cluster))))
+        }
+    }
 }
 
 /// What was said of each node, so that only changes of phase are news.

@@ -8,14 +8,9 @@ use super::create::check_settings;
 use super::{NEXT_MACHINES, default_pools, made};
 use crate::cli::args::ImportArgs;
 use crate::cli::client::{Session, request_id};
-use crate::cli::console::Console;
+use crate::cli::console::{Console, plain};
 use crate::cli::exit::{Exit, Failure};
-
-/// What a new control plane needs of a cluster's PKI; everything else in the directory belongs to one machine.
-const FILES: [&str; 8] =
-    ["ca.crt", "ca.key", "front-proxy-ca.crt", "front-proxy-ca.key", "sa.key", "sa.pub", "etcd/ca.crt", "etcd/ca.key"];
-/// Largest of them, in bytes; an RSA-4096 key is 3 KiB.
-const FILE_MAX: u64 = 64 << 10;
+use crate::pki;
 
 /// What can be wrong with the arguments alone.
 pub(super) fn check(args: &ImportArgs) -> Result<(), Failure> {
@@ -37,11 +32,7 @@ pub(super) fn check(args: &ImportArgs) -> Result<(), Failure> {
 
 pub(super) async fn run(args: ImportArgs, session: &Session, console: &mut Console) -> Result<(), Failure> {
     let ImportArgs { name, pki, kubeconfig: _, endpoint, kubernetes, pod_subnet, service_subnet, dns_domain } = args;
-    let pki = read_pki(&pki.unwrap_or_default())?;
-    let missing: Vec<&str> = FILES.into_iter().filter(|name| !pki.iter().any(|file| file.name == *name)).collect();
-    if !missing.is_empty() {
-        console.say(&format!("not in the PKI: {}; what needs them will be refused", missing.join(", ")));
-    }
+    let pki = read_pki(&pki.unwrap_or_default(), console)?;
     let spec = ClusterSpec {
         name,
         kubernetes_version: kubernetes,
@@ -59,58 +50,87 @@ pub(super) async fn run(args: ImportArgs, session: &Session, console: &mut Conso
     Ok(())
 }
 
-/// The files that are there, of those that are needed.
-fn read_pki(folder: &Path) -> Result<Vec<PkiFile>, Failure> {
-    let unreadable = |path: &Path, why: &dyn std::fmt::Display| {
-        Failure::new(Exit::Invalid, format!("cannot read {}: {why}", path.display()))
-    };
-    let mut pki = Vec::new();
-    for name in FILES {
-        let path = folder.join(name);
-        let length = match std::fs::metadata(&path) {
-            Ok(metadata) => metadata.len(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(unreadable(&path, &error)),
-        };
-        if length > FILE_MAX {
-            return Err(unreadable(&path, &format!("it is longer than {FILE_MAX} bytes")));
+/// What new control planes need of a PKI directory, checked before any of it leaves this machine. Files of one machine
+/// stay where they are.
+fn read_pki(folder: &Path, console: &mut Console) -> Result<Vec<PkiFile>, Failure> {
+    let invalid = |message: String| Failure::new(Exit::Invalid, message);
+    let files = pki::read_dir(folder).map_err(|error| invalid(format!("cannot read the PKI: {error}")))?;
+    let now_ms = u64::try_from(console.now().as_millisecond()).unwrap_or(0);
+    let imported = pki::import(&files, now_ms)
+        .map_err(|error| invalid(format!("{}: {}", folder.display(), plain(&error.to_string()))))?;
+    report(&imported.report, console);
+    let files = imported.pki.files.iter();
+    Ok(files.map(|(name, file)| PkiFile { name: (*name).to_owned(), content: file.expose().into() }).collect())
+}
+
+fn report(report: &pki::ImportReport, console: &mut Console) {
+    if !report.missing.is_empty() {
+        console.say(&format!("not in the PKI: {}; what needs them will be refused", report.missing.join(", ")));
+    }
+    for authority in &report.authorities {
+        if authority.key == pki::KeyReport::External {
+            let file = authority.authority.certificate_file();
+            console.say(&format!("{file} has no key here: it is taken as an external authority"));
         }
-        let content = std::fs::read(&path).map_err(|error| unreadable(&path, &error))?;
-        pki.push(PkiFile { name: name.to_owned(), content });
+        for certificate in authority.certificates.iter().filter(|certificate| certificate.expires_soon) {
+            console.warn(&format!("warning: {} expires within 90 days", plain(&certificate.subject)));
+        }
     }
-    if !pki.iter().any(|file| file.name == "ca.crt") {
-        return Err(unreadable(&folder.join("ca.crt"), &"there is no such file, and without it there is no cluster"));
-    }
-    Ok(pki)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::args::Format;
+    use crate::cli::console::testing::{mk_console, noon};
+    use crate::pki::{ClusterPki, KeyAlgorithm};
+
+    fn mk_folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("etcd")).unwrap();
+        let now_ms = noon().as_millisecond().try_into().unwrap();
+        for (name, file) in ClusterPki::generate(KeyAlgorithm::EcdsaP256, now_ms).unwrap().files {
+            std::fs::write(folder.path().join(name), file.expose()).unwrap();
+        }
+        folder
+    }
 
     #[test]
     fn only_what_belongs_to_the_cluster_is_read() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("etcd")).unwrap();
-        for name in ["ca.crt", "ca.key", "apiserver.key", "etcd/ca.key", "etcd/server.key"] {
-            std::fs::write(folder.path().join(name), name).unwrap();
-        }
-        let pki = read_pki(folder.path()).unwrap();
+        let folder = mk_folder();
+        std::fs::write(folder.path().join("apiserver.key"), "of one machine").unwrap();
+        let (mut console, written) = mk_console(Format::Table);
+        let pki = read_pki(folder.path(), &mut console).unwrap();
         let names: Vec<&str> = pki.iter().map(|file| file.name.as_str()).collect();
-        assert_eq!(names, ["ca.crt", "ca.key", "etcd/ca.key"]);
-        assert_eq!(pki[2].content, b"etcd/ca.key");
+        assert_eq!(names.len(), 8);
+        assert!(names.contains(&"etcd/ca.key") && !names.contains(&"apiserver.key"), "{names:?}");
+        assert_eq!(written.err(), "");
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let folder = mk_folder();
+        std::fs::remove_file(folder.path().join("ca.key")).unwrap();
+        std::fs::remove_file(folder.path().join("sa.key")).unwrap();
+        let (mut console, written) = mk_console(Format::Table);
+        assert_eq!(read_pki(folder.path(), &mut console).unwrap().len(), 6);
+        assert!(written.err().contains("not in the PKI: sa.key"), "{}", written.err());
+        assert!(written.err().contains("ca.crt has no key here"), "{}", written.err());
+    }
+
+    #[test]
+    fn a_key_of_another_authority_never_leaves_the_machine() {
+        let folder = mk_folder();
+        std::fs::copy(folder.path().join("etcd/ca.key"), folder.path().join("ca.key")).unwrap();
+        let failure = read_pki(folder.path(), &mut mk_console(Format::Table).0).unwrap_err();
+        assert_eq!(failure.exit, Exit::Invalid);
+        assert!(failure.message.contains("ca.key"), "{failure}");
     }
 
     #[test]
     fn a_directory_without_a_ca_is_no_pki() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(read_pki(folder.path()).unwrap_err().exit, Exit::Invalid);
-    }
-
-    #[test]
-    fn a_file_that_cannot_be_a_key_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("ca.crt"), vec![0; 65 << 10]).unwrap();
-        assert!(read_pki(folder.path()).unwrap_err().message.contains("longer than"));
+        let failure = read_pki(folder.path(), &mut mk_console(Format::Table).0).unwrap_err();
+        assert!(failure.message.contains("ca.crt"), "{failure}");
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::admin::v1::{Cluster, ListNodesRequest, ListTokensRequest, NamedNode, Pool, Token};
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::super::enrolment::{Door, Purpose, make_token};
 use super::super::token::revoke_id;
@@ -13,12 +14,17 @@ use crate::cli::console::{Console, plain};
 use crate::cli::exit::Failure;
 use crate::cli::show;
 
-/// A line for one machine. Holds the token, so it has no `Debug`.
+/// A line for one machine. Holds the token, so it has no `Debug` and is wiped.
 #[derive(Serialize)]
 pub(super) struct Enrolment {
     node: String,
     role: String,
-    command: String,
+    #[serde(serialize_with = "expose")]
+    command: Zeroizing<String>,
+}
+
+fn expose<S: serde::Serializer>(secret: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret)
 }
 
 /// What was done for named nodes.
@@ -72,7 +78,7 @@ pub(super) async fn enrol(
                 "# {} ({})\n{}",
                 plain(&enrolment.node),
                 plain(&enrolment.role),
-                enrolment.command
+                *enrolment.command
             ))?;
         }
         outcome.made.push(enrolment);

@@ -46,6 +46,15 @@ fn a_cloud_config_is_yaml_and_without_a_token_has_none() {
 }
 
 #[test]
+fn the_agent_understands_the_command_of_the_cloud_config() {
+    use clap::Parser as _;
+    let text = cloud_init(&mk_door(&["https://192.0.2.1:9443"]), Some(&mk_token()), Some("worker"));
+    let value: serde_json::Value = serde_saphyr::from_str(&text).unwrap();
+    let words = value["runcmd"][0].as_array().unwrap().iter().map(|word| word.as_str().unwrap());
+    muster_agent::cli::Cli::try_parse_from(words.skip_while(|word| *word != "muster-agent")).unwrap();
+}
+
+#[test]
 fn a_token_in_the_arguments_is_refused() {
     let args = SnippetArgs { kind: SnippetKind::CloudInit, token_file: None, token: Some("mst-x".into()), role: None };
     let failure = refuse_early(&args).unwrap_err();
