@@ -15,6 +15,7 @@ pub mod command;
 pub mod facts;
 pub mod failure;
 pub mod id;
+mod index;
 pub mod limits;
 pub mod phase;
 pub mod record;

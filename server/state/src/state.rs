@@ -8,6 +8,7 @@ use crate::{
     ClusterId, Command, NodeId, NodeName, Phase, Refusal, Reply, TokenId, Verb, VerbOf,
     bytes::Digest,
     command::Request,
+    index::Index,
     limits,
     record::{
         BootstrapToken, BootstrapTokenState, Cluster, EnrolmentToken, Errand, ErrandKind, ErrandState, Event, Fleet,
@@ -82,6 +83,9 @@ pub struct State {
     /// The same keys by age, rebuilt from `replies`.
     #[serde(skip)]
     pub(crate) replies_by_age: BTreeSet<(u64, String)>,
+    /// The nodes by what tells one from another, rebuilt from `nodes`.
+    #[serde(skip)]
+    pub(crate) index: Index,
     #[serde(skip)]
     pub(crate) changes: Vec<Change>,
 }
@@ -146,6 +150,34 @@ impl State {
     /// Rebuilds what is not stored but follows from what is.
     pub(crate) fn reindex(&mut self) {
         self.replies_by_age = self.replies.iter().map(|(key, stored)| (stored.at_ms, key.clone())).collect();
+        self.index = Index::of(self.nodes.values());
+    }
+
+    /// Adds a node.
+    pub(crate) fn put_node(&mut self, node: Node) {
+        self.index.add(&node);
+        self.nodes.insert(node.id.clone(), node);
+    }
+
+    /// Takes a node away.
+    pub(crate) fn take_node(&mut self, id: &NodeId) -> Option<Node> {
+        let node = self.nodes.remove(id)?;
+        self.index.remove(&node);
+        Some(node)
+    }
+
+    /// Changes what a node is known by: its keys, its standing, what it claims.
+    pub(crate) fn change_node<T>(&mut self, id: &NodeId, change: impl FnOnce(&mut Node) -> T) -> Result<T, Refusal> {
+        let node = self.nodes.get_mut(id).ok_or_else(|| Refusal::not_found("node", id))?;
+        self.index.remove(node);
+        let done = change(node);
+        self.index.add(node);
+        Ok(done)
+    }
+
+    /// The node of that name in that cluster, without a walk through all of them.
+    pub(crate) fn name_holder(&self, cluster: &ClusterId, name: &NodeName) -> Option<&Node> {
+        self.nodes.get(self.index.by_name(cluster, name)?)
     }
 
     /// Carries out a verb outside of a command; for tests. Whom it would wake is forgotten.

@@ -34,9 +34,7 @@ impl ApproveNode {
         let replaced = self.replaced(state, node, &placement)?;
         replaced.iter().try_for_each(|other| check_replaceable(state, other))?;
         replaced.iter().for_each(|other| remove(state, other, "replaced by a machine with new keys"));
-        if let Some(node) = state.nodes.get_mut(&self.node) {
-            node.standing = Standing::Admitted(placement);
-        }
+        state.change_node(&self.node, |node| node.standing = Standing::Admitted(placement))?;
         state.node_event(false, "NodeApproved", format!("approved with key {}", self.key), &self.node);
         state.touch(&self.node);
         Ok(())
@@ -93,7 +91,7 @@ impl ApproveNode {
             }
             replaced.push(other.id.clone());
         }
-        if let Some(holder) = state.node_named(&to.cluster, &to.name).filter(|holder| !replaced.contains(&holder.id)) {
+        if let Some(holder) = state.name_holder(&to.cluster, &to.name).filter(|holder| !replaced.contains(&holder.id)) {
             if !self.replace {
                 return Err(Refusal::NameTaken { name: to.name.clone(), holder: holder.id.to_string() });
             }

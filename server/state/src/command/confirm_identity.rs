@@ -1,7 +1,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::lock_node::lock_as_copied;
-use crate::{Digest, NodeId, Refusal, State, state::{Change, Context}};
+use crate::{Digest, NodeId, Refusal, State, record::Identity, state::{Change, Context}};
+
+/// Keys of earlier generations that are remembered, to notice a copy.
+const PREVIOUS_KEPT: usize = 8;
 
 /// A certificate was used: enrolment gives it no more, a renewal takes effect. Replies with the node, which may
 /// have been locked by this very use.
@@ -27,31 +30,37 @@ impl ConfirmIdentity {
             lock_as_copied(state, &self.node, "a key of an earlier generation was used again: the key was copied or the disk was put back");
             return Ok(self.node);
         }
-        let Some(node) = state.nodes.get_mut(&self.node) else { return Err(Refusal::not_found("node", self.node)) };
-        let identity = &mut node.identity;
-        if identity.key == self.key {
-            if !identity.confirmed {
-                identity.confirmed = true;
-                state.changes.push(Change::Node(self.node.clone()));
+        let identity = &node.identity;
+        if identity.key != self.key {
+            if identity.next.as_ref().is_none_or(|next| next.key != self.key) {
+                return Err(Refusal::SeenDiffers { what: "the identity key".into() });
             }
+            let generation = state.change_node(&self.node, |node| succeed(&mut node.identity))?;
+            let message = format!("identity renewed to generation {generation}");
+            state.node_event(false, "IdentityRenewed", message, &self.node);
+        } else if identity.confirmed {
             return Ok(self.node);
+        } else if let Some(node) = state.nodes.get_mut(&self.node) {
+            node.identity.confirmed = true;
         }
-        let Some(next) = identity.next.take_if(|next| next.key == self.key) else {
-            return Err(Refusal::SeenDiffers { what: "the identity key".into() });
-        };
+        state.changes.push(Change::Node(self.node.clone()));
+        Ok(self.node)
+    }
+}
+
+/// The next key takes the place of the present one. Gives the new generation.
+fn succeed(identity: &mut Identity) -> u64 {
+    if let Some(next) = identity.next.take() {
         let old = std::mem::replace(&mut identity.key, next.key);
         identity.previous.push(old);
         // Certificates live a day: eight generations back, none is valid any more.
-        if identity.previous.len() > 8 {
+        if identity.previous.len() > PREVIOUS_KEPT {
             identity.previous.remove(0);
         }
         identity.generation += 1;
         identity.csr = next.csr;
         identity.certificate = next.certificate;
         identity.confirmed = true;
-        let message = format!("identity renewed to generation {}", identity.generation);
-        state.node_event(false, "IdentityRenewed", message, &self.node);
-        state.changes.push(Change::Node(self.node.clone()));
-        Ok(self.node)
     }
+    identity.generation
 }

@@ -19,9 +19,7 @@ impl DenyNode {
             return Err(Refusal::WrongPhase { phase: node.phase, problem });
         }
         let reason = if self.reason.is_empty() { "no reason given".into() } else { limits::clip(&self.reason) };
-        if let Some(node) = state.nodes.get_mut(&self.node) {
-            node.standing = Standing::Denied(reason.clone());
-        }
+        state.change_node(&self.node, |node| node.standing = Standing::Denied(reason.clone()))?;
         state.node_event(true, "NodeDenied", reason, &self.node);
         state.touch(&self.node);
         Ok(())

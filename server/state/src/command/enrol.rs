@@ -60,7 +60,7 @@ impl Enrol {
         }
         self.facts = self.facts.bounded();
         self.from = limits::clip_to(&self.from, limits::CLAIM_MAX);
-        let known = state.node_by_key(&self.key).map(|node| node.id.clone());
+        let known = state.index.by_key(&self.key).cloned();
         let id = match known {
             Some(id) => self.again(state, context, id)?,
             None => self.first_time(state, context)?,
@@ -79,7 +79,7 @@ impl Enrol {
         let identity = &node.identity;
         match &node.standing {
             Standing::Denied(reason) => Err(Refusal::Denied(reason.clone())),
-            // A key of a renewal never was enrolled: its certificate comes by renewal only.
+            // A key of a renewal never was enrolled, and one of an earlier generation is a copy.
             Standing::Admitted(_) if identity.confirmed || identity.key != self.key => Err(Refusal::AlreadyEnrolled),
             Standing::Admitted(_) if identity.sealing_key != self.sealing_key => {
                 Err(Refusal::SeenDiffers { what: "the sealing key".into() })
@@ -94,32 +94,35 @@ impl Enrol {
         let node = state.node(&id)?;
         let Decision { standing, redeems } = self.decide(state, context, Some(node))?;
         redeem(state, redeems.as_ref(), &id);
-        let Some(node) = state.nodes.get_mut(&id) else { return Err(Refusal::not_found("node", id)) };
-        node.last_seen_ms = context.now_ms;
-        let identity = &mut node.identity;
-        let seen_differs =
-            node.facts != self.facts || identity.sealing_key != self.sealing_key || identity.csr != self.csr;
-        if seen_differs {
-            node.facts = self.facts;
-            identity.sealing_key = self.sealing_key;
-            identity.csr = self.csr;
-            node.facts_revision += 1;
-        }
-        let moved = node.standing != standing;
-        let before = std::mem::replace(&mut node.standing, standing);
-        node.enrolment_token = redeems.or(node.enrolment_token.take());
+        let (before, has_moved) = state.change_node(&id, |node| {
+            node.last_seen_ms = context.now_ms;
+            node.enrolment_token = redeems.or(node.enrolment_token.take());
+            let seen_differs = self.is_seen_differently(node);
+            if seen_differs {
+                node.facts = self.facts;
+                node.identity.sealing_key = self.sealing_key;
+                node.identity.csr = self.csr;
+                node.facts_revision += 1;
+            }
+            let before = std::mem::replace(&mut node.standing, standing);
+            let moved = before != node.standing;
+            (before, moved || seen_differs)
+        })?;
         // A machine that only asks again wakes nobody.
-        if seen_differs || moved {
+        if has_moved {
             warn_of_conflict(state, &id, Some(&before));
             state.touch(&id);
         }
         Ok(id)
     }
 
+    /// An approver would see something else than before.
+    fn is_seen_differently(&self, node: &Node) -> bool {
+        let identity = &node.identity;
+        node.facts != self.facts || identity.sealing_key != self.sealing_key || identity.csr != self.csr
+    }
+
     fn first_time(self, state: &mut State, context: Context) -> Result<NodeId, Refusal> {
-        if state.nodes.values().any(|node| node.identity.previous.contains(&self.key)) {
-            return Err(Refusal::AlreadyEnrolled);
-        }
         if state.nodes.contains_key(&self.candidate) {
             return Err(Refusal::Exists { kind: "node".into(), name: self.candidate.to_string() });
         }
@@ -129,7 +132,7 @@ impl Enrol {
         }
         redeem(state, redeems.as_ref(), &self.candidate);
         let id = self.candidate.clone();
-        state.nodes.insert(id.clone(), self.record(context, standing, redeems));
+        state.put_node(self.record(context, standing, redeems));
         warn_of_conflict(state, &id, None);
         state.touch(&id);
         Ok(id)

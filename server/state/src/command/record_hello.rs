@@ -29,6 +29,12 @@ impl RecordHello {
             return Err(Refusal::WrongPhase { phase: node.phase, problem: "it has not been admitted".into() });
         }
         let (facts, preflight) = (self.facts.bounded(), self.preflight.bounded());
+        if node.facts != facts {
+            state.change_node(&self.node, |node| {
+                node.facts = facts;
+                node.facts_revision += 1;
+            })?;
+        }
         let Some(node) = state.nodes.get_mut(&self.node) else { return Err(Refusal::not_found("node", self.node)) };
         let boot_id = limits::clip_to(&self.boot_id, limits::CLAIM_MAX);
         let rebooted = !node.boot_id.is_empty() && node.boot_id != boot_id;
@@ -37,10 +43,6 @@ impl RecordHello {
         node.rehearsed = self.rehearsed;
         node.last_seen_ms = context.now_ms;
         node.missed_errands = 0;
-        if node.facts != facts {
-            node.facts = facts;
-            node.facts_revision += 1;
-        }
         if node.preflight.as_ref().map(comparable) != Some(comparable(&preflight)) {
             node.preflight_revision += 1;
             // While an attempt is under way the machine changes under our own hands; judged again before the next.

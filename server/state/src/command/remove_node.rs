@@ -25,7 +25,7 @@ impl RemoveNode {
 pub(super) fn remove(state: &mut State, id: &NodeId, reason: &str) {
     let label = state.nodes.get(id).map(crate::record::Node::label).unwrap_or_default();
     state.node_event(true, "NodeRemoved", format!("{label}: {reason}"), id);
-    let Some(node) = state.nodes.remove(id) else { return };
+    let Some(node) = state.take_node(id) else { return };
     node.bootstrap_token.iter().for_each(|token| state.end_bootstrap_token(token));
     // What it had to do is planned anew for another custodian.
     drop_errands(state, |errand| errand.custodian == *id);

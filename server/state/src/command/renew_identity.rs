@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::lock_node::lock_as_copied;
-use crate::{Bytes, Digest, NodeId, Refusal, State, limits, record::{NextIdentity, Node}, state::{Change, Context}};
+use crate::{Bytes, Digest, NodeId, Refusal, State, limits, record::NextIdentity, state::{Change, Context}};
 
 /// Binds a node's next key. Two different keys from one generation lock the node; the reply is then 0, else the
 /// next generation.
@@ -38,20 +38,19 @@ impl RenewIdentity {
         if identity.generation != self.generation {
             return Err(Refusal::WrongGeneration { given: self.generation, current: identity.generation });
         }
-        let is_used = |node: &Node| {
-            let is_own_next = node.id == self.node && node.identity.key != self.new_key;
-            node.identity.previous.contains(&self.new_key) || (node.owns_key(&self.new_key) && !is_own_next)
-        };
-        if state.nodes.values().any(is_used) {
+        let is_own_next = identity.next.as_ref().is_some_and(|next| next.key == self.new_key);
+        if state.index.by_key(&self.new_key).is_some() && !is_own_next {
             return Err(Refusal::invalid("csr", "a renewal needs a new key"));
         }
         if identity.next.as_ref().is_some_and(|next| next.key != self.new_key) {
             lock_as_copied(state, &self.node, "two different keys asked to succeed one generation: the key was copied");
             return Ok(0);
         }
-        let Some(node) = state.nodes.get_mut(&self.node) else { return Err(Refusal::not_found("node", self.node)) };
-        let generation = node.identity.generation + 1;
-        node.identity.next.get_or_insert(NextIdentity { key: self.new_key, csr: self.csr, certificate: None });
+        let (key, csr) = (self.new_key, self.csr);
+        let generation = state.change_node(&self.node, |node| {
+            node.identity.next.get_or_insert(NextIdentity { key, csr, certificate: None });
+            node.identity.generation + 1
+        })?;
         state.changes.push(Change::Node(self.node));
         Ok(generation)
     }

@@ -38,7 +38,7 @@ impl Sweep {
             state.nodes.values().filter(|node| has_waited(node, now_ms)).map(|node| node.id.clone()).collect();
         for id in stale {
             state.node_event(false, "QueueEntryExpired", "it has not been seen for too long".into(), &id);
-            state.nodes.remove(&id);
+            state.take_node(&id);
             state.changes.push(Change::Node(id));
         }
         state.changes.push(Change::Other);

@@ -12,12 +12,14 @@ pub struct UnlockNode {
 
 impl UnlockNode {
     pub(super) fn apply(self, state: &mut State, _: Context) -> Result<(), Refusal> {
-        state.node(&self.node)?;
-        let locked = state.nodes.get_mut(&self.node).filter(|node| node.locked.is_some());
-        let Some(node) = locked else { return Ok(()) };
-        node.locked = None;
-        node.identity.next.take_if(|next| next.certificate.is_none());
-        let cluster = node.placement().map(|place| place.cluster.clone());
+        if state.node(&self.node)?.locked.is_none() {
+            return Ok(());
+        }
+        let cluster = state.change_node(&self.node, |node| {
+            node.locked = None;
+            node.identity.next.take_if(|next| next.certificate.is_none());
+            node.placement().map(|place| place.cluster.clone())
+        })?;
         state.node_event(false, "NodeUnlocked", "unlocked by an operator".into(), &self.node);
         state.touch(&self.node);
         cluster.iter().for_each(|cluster| state.refresh_cluster(cluster));

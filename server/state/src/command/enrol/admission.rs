@@ -54,7 +54,7 @@ impl Enrol {
                 return Ok(self.pending(state, Some(suggestion), id));
             }
         };
-        if let Some(holder) = state.node_named(&cluster, &name) {
+        if let Some(holder) = state.name_holder(&cluster, &name) {
             return Err(Refusal::NameTaken { name, holder: holder.id.to_string() });
         }
         Ok(Standing::Admitted(Placement { cluster, pool: pool.name.clone(), role: pool.role, name, assurance }))
@@ -134,7 +134,7 @@ fn suggest(state: &State, facts: &Facts) -> Option<Suggestion> {
 /// A worker's name under a pool token: the operator's for this hardware, else one made from pool and id. The claimed
 /// host name is not used: a name must never come from a claim.
 fn free_name(state: &State, token: &EnrolmentToken, pool: &Pool, facts: &Facts, id: &NodeId) -> NodeName {
-    let is_free = |name: &NodeName| state.node_named(&token.cluster, name).is_none();
+    let is_free = |name: &NodeName| state.name_holder(&token.cluster, name).is_none();
     let mut listed = pool.nodes.iter().filter(|node| !node.selector.is_empty() && node.selector.admits(facts));
     let listed = listed.find(|node| is_free(&node.name));
     listed.map_or_else(|| NodeName::made(&pool.name, id), |node| node.name.clone())

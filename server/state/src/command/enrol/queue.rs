@@ -1,14 +1,8 @@
-use crate::{Refusal, State, limits, record::Standing};
+use crate::{Refusal, State, limits};
 
 /// There is room for one more machine from that address that waits for an operator.
 pub(super) fn check(state: &State, from: &str) -> Result<(), Refusal> {
-    let (mut all, mut same) = (0, 0);
-    for node in state.nodes.values() {
-        if let Standing::Pending { from: address, .. } = &node.standing {
-            all += 1;
-            same += usize::from(address == from);
-        }
-    }
+    let (all, same) = state.index.queued(from);
     if all >= limits::PENDING_MAX {
         return Err(Refusal::Full { what: "machines that wait for approval".into(), limit: limits::PENDING_MAX as u64 });
     }
