@@ -4,6 +4,7 @@ mod commands;
 mod environment;
 mod sources;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -162,11 +163,13 @@ async fn dispatch(command: Command) -> ExitCode {
         Command::Plan(args) => commands::plan(*args).await,
         Command::Reset { place, yes } => commands::reset(&place, yes).await,
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "muster-agent", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "muster-agent", &mut script);
+            print(&String::from_utf8_lossy(&script));
             ExitCode::SUCCESS
         }
         Command::Version => {
-            println!("muster-agent {}", env!("CARGO_PKG_VERSION"));
+            print(concat!("muster-agent ", env!("CARGO_PKG_VERSION"), "\n"));
             ExitCode::SUCCESS
         }
     }
@@ -190,9 +193,14 @@ fn set_up_log(verbose: u8, format: LogFormat) {
     });
 }
 
+/// Writes to standard output. Whoever reads it may have seen enough and gone, which is no failure of ours.
+fn print(text: &str) {
+    let _gone = std::io::stdout().write_all(text.as_bytes());
+}
+
 /// The last line says what happened and what to do.
 fn end(code: u8, sentence: &str) -> ExitCode {
-    eprintln!("muster-agent: {sentence}");
+    let _gone = writeln!(std::io::stderr(), "muster-agent: {sentence}");
     ExitCode::from(code)
 }
 

@@ -11,7 +11,7 @@ use crate::host::SharedHost;
 use crate::instruction::{Key, Payload, Verb};
 use crate::kubeadm::Kubeadm;
 use crate::phase::{Evidence, Mode};
-use crate::preflight::Preflight;
+use crate::preflight::{Preflight, Standing};
 use crate::rehearsal::Rehearsal;
 use crate::report::{Ended, Progress};
 
@@ -111,10 +111,10 @@ impl Executor {
     }
 
     /// Looks the machine over. `kubernetes_version` is the cluster's, once it is known.
-    pub async fn preflight(&self, joined: bool, kubernetes_version: Option<&str>) -> Preflight {
+    pub async fn preflight(&self, standing: Standing, kubernetes_version: Option<&str>) -> Preflight {
         match self {
-            Self::Kubeadm(kubeadm) => kubeadm.preflight(joined).await,
-            Self::Rehearsal(rehearsal) => rehearsal.preflight(joined, kubernetes_version),
+            Self::Kubeadm(kubeadm) => kubeadm.preflight(standing).await,
+            Self::Rehearsal(rehearsal) => rehearsal.preflight(standing.joined, kubernetes_version),
         }
     }
 

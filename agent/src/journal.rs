@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::durable;
 use crate::instruction::{Key, Verb};
+use crate::preflight::Standing;
 use crate::report::{Failure, Seen};
 
 /// Format 1, 2026-11: the first.
@@ -123,6 +124,11 @@ impl Journal {
         };
         // Maps with string keys, numbers, strings and lists only: this cannot fail.
         serde_json::to_vec_pretty(&stored).unwrap_or_default()
+    }
+
+    /// How far the machine is on its way.
+    pub const fn standing(&self) -> Standing {
+        Standing { joined: self.joined, begun: self.changed_by.is_some() }
     }
 
     /// Reads what [`Journal::to_json`] wrote.

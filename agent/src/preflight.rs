@@ -2,6 +2,15 @@
 
 use serde::Serialize;
 
+/// How far this machine is on its way, as its journal says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// It is a member.
+    pub joined: bool,
+    /// A join has changed it and was not undone, so what lies on it is this join's own.
+    pub begun: bool,
+}
+
 /// One check that did not pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {

@@ -357,10 +357,10 @@ impl Session {
 
     fn look_over(&self) {
         let (executor, events) = (self.executor.clone(), self.events.0.clone());
-        let joined = self.phase.journal().joined;
+        let standing = self.phase.journal().standing();
         let version = self.phase.instruction().map(|instruction| instruction.kubernetes_version.clone());
         let look = async move {
-            let report = executor.preflight(joined, version.as_deref()).await;
+            let report = executor.preflight(standing, version.as_deref()).await;
             drop(events.send(Event::Preflight(report)).await);
         };
         self.tasks.spawn(look.in_current_span());

@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,11 @@ use crate::session::{self, first_instruction};
 use crate::settings::Settings;
 use crate::wire;
 
+/// A line on standard output.
+macro_rules! say {
+    ($($part:tt)*) => { super::print(&format!("{}\n", format_args!($($part)*))) };
+}
+
 pub(super) async fn run(args: RunArgs) -> ExitCode {
     let settings = match read(&args) {
         Ok(settings) => settings,
@@ -37,6 +43,9 @@ pub(super) async fn run(args: RunArgs) -> ExitCode {
     };
     let (shutdown, at_once) = (CancellationToken::new(), CancellationToken::new());
     tokio::spawn(cancel_on_signals(shutdown.clone(), at_once.clone()));
+    // The settings make sense and the keys are there; a fleet that does not answer yet is no failure to start. Without
+    // systemd nobody listens.
+    drop(sd_notify::notify(&[NotifyState::Ready]));
     let end_of_run = tokio::select! {
         end_of_run = session::run(settings, executor, shutdown) => end_of_run,
         () = at_once.cancelled() => return end(1, "ended at once; the next start finds out what became of a running call"),
@@ -87,6 +96,7 @@ async fn cancel_on_signals(first: CancellationToken, second: CancellationToken) 
             _ = interrupt.recv() => {}
         }
         token.cancel();
+        drop(sd_notify::notify(&[NotifyState::Stopping]));
     }
 }
 
@@ -110,18 +120,18 @@ pub(super) fn identify(place: &Place, output: OutputFormat) -> ExitCode {
         ("architecture", facts.architecture.clone()),
     ];
     for (name, value) in rows {
-        println!("{name:<13} {}", if value.is_empty() { "-" } else { &value });
+        say!("{name:<13} {}", if value.is_empty() { "-" } else { &value });
     }
     for dropped in &facts.dropped {
-        println!("dropped       {} = \"{}\" (a placeholder of the firmware's maker)", dropped.field, dropped.value);
+        say!("dropped       {} = \"{}\" (a placeholder of the firmware's maker)", dropped.field, dropped.value);
     }
     ExitCode::SUCCESS
 }
 
 pub(super) async fn preflight(place: &Place, output: OutputFormat) -> ExitCode {
-    let joined = JournalFile::in_dir(&place.state_dir).load().is_ok_and(|journal| journal.joined);
+    let standing = JournalFile::in_dir(&place.state_dir).load().unwrap_or_default().standing();
     let executor = Executor::kubeadm(Arc::new(mk_machine(place, String::new())));
-    let report = executor.preflight(joined, None).await;
+    let report = executor.preflight(standing, None).await;
     if output == OutputFormat::Json {
         print_json(&report);
     } else {
@@ -137,15 +147,15 @@ fn show_preflight(report: &Preflight) {
     let word = |text: &str| {
         if text.is_empty() { "not found".to_owned() } else { text.to_owned() }
     };
-    println!("kubeadm   {}", word(&report.kubeadm_version));
-    println!("kubelet   {}", word(&report.kubelet_version));
-    println!("kubectl   {}", word(&report.kubectl_version));
-    println!("runtime   {} {}", word(&report.container_runtime), report.cri_socket);
-    println!("kernel    {}", word(&report.kernel));
-    println!("member    {}", if report.joined { "yes" } else { "no" });
+    say!("kubeadm   {}", word(&report.kubeadm_version));
+    say!("kubelet   {}", word(&report.kubelet_version));
+    say!("kubectl   {}", word(&report.kubectl_version));
+    say!("runtime   {} {}", word(&report.container_runtime), report.cri_socket);
+    say!("kernel    {}", word(&report.kernel));
+    say!("member    {}", if report.joined { "yes" } else { "no" });
     for finding in &report.findings {
         let weight = if finding.fatal { "stops the join" } else { "warning" };
-        println!("{:<24} {weight}: {}", finding.check, finding.message);
+        say!("{:<24} {weight}: {}", finding.check, finding.message);
     }
 }
 
@@ -156,7 +166,7 @@ pub(super) async fn plan(args: RunArgs) -> ExitCode {
     };
     match planned(&args, &settings).await {
         Ok(Some(text)) => {
-            print!("{text}");
+            super::print(&text);
             ExitCode::SUCCESS
         }
         Ok(None) => end(4, "this machine is not enrolled yet; run `muster-agent run` first"),
@@ -169,8 +179,8 @@ async fn planned(args: &RunArgs, settings: &Settings) -> Result<Option<String>, 
     let Some(identity) = keyring.identity()? else {
         return Ok(None);
     };
-    let joined = JournalFile::in_dir(&settings.state_dir).load()?.joined;
-    let preflight = executor(args)?.preflight(joined, None).await;
+    let standing = JournalFile::in_dir(&settings.state_dir).load()?.standing();
+    let preflight = executor(args)?.preflight(standing, None).await;
     let message = first_instruction(settings, &keyring, &identity, &preflight).await?;
     let instruction = wire::instruction(message).map_err(|error| Error::Failed { message: error.to_string() })?;
     let sealing = keyring.sealing()?;
@@ -274,7 +284,7 @@ fn confirmed() -> bool {
 fn print_json(value: &impl serde::Serialize) -> ExitCode {
     match serde_json::to_string_pretty(value) {
         Ok(text) => {
-            println!("{text}");
+            say!("{text}");
             ExitCode::SUCCESS
         }
         Err(error) => end(1, &format!("cannot print: {error}")),

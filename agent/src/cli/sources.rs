@@ -179,6 +179,12 @@ fn read_token(path: &Path) -> Result<Token, SettingsError> {
 /// # Errors
 /// [`SettingsError`].
 pub(super) fn settings(args: &RunArgs, around: &Surroundings) -> Result<Settings, SettingsError> {
+    // First, so that a secret on the command line is spoken of whatever else is wrong.
+    let token = match around.token(args) {
+        // A token is for enrolling; whoever has enrolled starts without the file that it came from.
+        Err(SettingsError::Token { .. }) if args.place.state_dir.join("identity.json").exists() => None,
+        token => token?,
+    };
     let servers = servers(args, around)?;
     let pin = around.pick(args.ca_hash.clone(), "ca_hash", "ca", around.file.ca_hash.as_ref());
     let pin = pin.ok_or(SettingsError::NoPin)?.parse()?;
@@ -196,7 +202,7 @@ pub(super) fn settings(args: &RunArgs, around: &Surroundings) -> Result<Settings
         None => FactSource::Machine(Sources { dmi: args.place.dmi_dir.clone(), ..Sources::default() }),
     };
     Ok(Settings {
-        token: around.token(args)?,
+        token,
         once: args.once,
         give_up_after,
         facts,

@@ -39,6 +39,10 @@ pub(super) async fn run(
     let mut child = Command::new(path)
         .args(arguments)
         .env(TAG, tag)
+        // The agent's own affairs, a credential among them.
+        .env_remove("MUSTER_AGENT_TOKEN")
+        .env_remove("CREDENTIALS_DIRECTORY")
+        .env_remove("NOTIFY_SOCKET")
         .stdin(if call.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -6,7 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::host::{Call, Host};
 use crate::kubeadm::Kubeadm;
-use crate::preflight::{Finding, Preflight};
+use crate::preflight::{Finding, Preflight, Standing};
 
 /// Ports of a control plane and a kubelet.
 const PORTS: &[u16] = &[2379, 2380, 6443, 10250, 10257, 10259];
@@ -22,8 +22,8 @@ const SOCKETS: &[(&str, &str)] = &[
 const LIMIT: Duration = Duration::from_secs(20);
 
 impl Kubeadm {
-    /// The machine as it is. `joined`: the journal says that it is a member.
-    pub async fn preflight(&self, joined: bool) -> Preflight {
+    /// The machine as it is.
+    pub async fn preflight(&self, standing: Standing) -> Preflight {
         let host = self.host.as_ref();
         let mut report = Preflight {
             kubeadm_version: first_line(host, "kubeadm", &["version", "-o", "short"]).await,
@@ -35,21 +35,22 @@ impl Kubeadm {
             swap_on: read(host, "/proc/swaps").lines().count() > 1,
             ports_in_use: PORTS.iter().copied().filter(|port| host.port_in_use(*port)).collect(),
             leftovers: self.traces(),
-            joined,
+            joined: standing.joined,
             ..Preflight::default()
         };
         if let Some((name, socket)) = SOCKETS.iter().find(|(_, socket)| host.answers(socket)) {
             report.cri_socket = (*socket).to_owned();
             report.container_runtime = runtime_version(host, name).await;
         }
-        report.findings = findings(&report, host.has_program("kubectl"));
+        report.findings = findings(&report, standing, host.has_program("kubectl"));
         report
     }
 }
 
 /// What of it does not pass.
-fn findings(report: &Preflight, has_kubectl: bool) -> Vec<Finding> {
+fn findings(report: &Preflight, standing: Standing, has_kubectl: bool) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let stranger = !standing.joined && !standing.begun;
     let mut find = |found: bool, check, fatal, message: &str| {
         if found {
             findings.push(Finding { check, message: message.to_owned(), fatal });
@@ -87,10 +88,10 @@ fn findings(report: &Preflight, has_kubectl: bool) -> Vec<Finding> {
     );
     let leftovers =
         format!("left from an earlier life: {}; `kubeadm reset -f` removes it", report.leftovers.join(", "));
-    find(!report.leftovers.is_empty() && !report.joined, "Leftovers", true, &leftovers);
+    find(!report.leftovers.is_empty() && stranger, "Leftovers", true, &leftovers);
     let ports: Vec<String> = report.ports_in_use.iter().map(u16::to_string).collect();
     let taken = format!("somebody listens on {}", ports.join(", "));
-    find(!ports.is_empty() && !report.joined, "PortsInUse", false, &taken);
+    find(!ports.is_empty() && stranger, "PortsInUse", false, &taken);
     findings
 }
 
@@ -143,7 +144,11 @@ mod tests {
     }
 
     fn names(report: &Preflight) -> Vec<(&'static str, bool)> {
-        findings(report, true).into_iter().map(|finding| (finding.check, finding.fatal)).collect()
+        names_of(report, Standing::default())
+    }
+
+    fn names_of(report: &Preflight, standing: Standing) -> Vec<(&'static str, bool)> {
+        findings(report, standing, true).into_iter().map(|finding| (finding.check, finding.fatal)).collect()
     }
 
     #[test]
@@ -167,9 +172,10 @@ mod tests {
     }
 
     #[test]
-    fn leftovers_are_fatal_unless_the_machine_is_a_member() {
+    fn leftovers_are_fatal_unless_they_are_of_this_machines_own_join() {
         let left = Preflight { leftovers: vec!["/etc/kubernetes/kubelet.conf".to_owned()], ..mk_report() };
         assert_eq!(names(&left), [("Leftovers", true)]);
-        assert_eq!(names(&Preflight { joined: true, ..left }), []);
+        assert_eq!(names_of(&left, Standing { joined: true, begun: false }), []);
+        assert_eq!(names_of(&left, Standing { joined: false, begun: true }), []);
     }
 }

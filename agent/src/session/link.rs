@@ -25,7 +25,7 @@ use crate::executor::Executor;
 use crate::facts::Facts;
 use crate::identity::{Identity, Keyring};
 use crate::instruction::Key;
-use crate::preflight::Preflight;
+use crate::preflight::{Preflight, Standing};
 use crate::report::{Report, clip};
 use crate::session::Session;
 use crate::session::backoff::{pause, random_share};
@@ -197,7 +197,7 @@ impl Dialler {
             keyring: session.keyring.clone(),
             identity: session.identity.clone(),
             facts: session.facts.clone(),
-            joined: session.phase.journal().joined,
+            standing: session.phase.journal().standing(),
             kubernetes_version: session.phase.instruction().map(|instruction| instruction.kubernetes_version.clone()),
         };
         Box::pin(call.dial().in_current_span())
@@ -224,7 +224,7 @@ struct Dial {
     keyring: Keyring,
     identity: Identity,
     facts: Facts,
-    joined: bool,
+    standing: Standing,
     kubernetes_version: Option<String>,
 }
 
@@ -243,7 +243,7 @@ impl Dial {
             let link = Err(LinkError::Protocol("the fleet named no node listener".to_owned()));
             return Ok(Dialled { link, identity });
         };
-        let preflight = self.executor.preflight(self.joined, self.kubernetes_version.as_deref()).await;
+        let preflight = self.executor.preflight(self.standing, self.kubernetes_version.as_deref()).await;
         let config = tls(&self.identity, &self.keyring)?;
         let hello = hello(&self.facts, &preflight, self.identity.generation, self.executor.is_rehearsal());
         let link = attach(server, config, hello).await;

@@ -79,6 +79,16 @@ fn a_token_is_read_from_its_file_and_does_not_print() {
 }
 
 #[test]
+fn a_token_file_that_is_gone_does_not_stop_a_machine_that_has_enrolled() {
+    let dir = tempfile::tempdir().unwrap();
+    let around = mk_surroundings(&[("ca_hash", PIN_A), ("server", "a")], "", "");
+    let line = format!("--state-dir {} --token-file /does/not/exist", dir.path().display());
+    assert!(settings(&mk_args(&line), &around).is_err());
+    std::fs::write(dir.path().join("identity.json"), "{}").unwrap();
+    assert_eq!(settings(&mk_args(&line), &around).unwrap().token, None);
+}
+
+#[test]
 fn what_is_missing_or_makes_no_sense_is_told_with_its_exit_code() {
     let good = [("ca_hash", PIN_A), ("server", "a")];
     for (environment, line, code) in [
