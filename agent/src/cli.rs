@@ -4,7 +4,7 @@ mod commands;
 mod environment;
 mod sources;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -185,6 +185,7 @@ fn set_up_log(verbose: u8, format: LogFormat) {
     let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(default)));
     // An error means that there is a log already.
     drop(match format {

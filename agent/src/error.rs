@@ -71,8 +71,8 @@ pub(crate) enum LinkError {
     /// No connection.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The server answered with an error.
-    #[error("{0}")]
+    /// The server answered with an error, or the connection broke.
+    #[error("{}: {}", .0.code(), .0.message())]
     Status(#[from] tonic::Status),
     /// The server ended the conversation.
     #[error("the server closed the stream")]
