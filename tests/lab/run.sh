@@ -74,8 +74,8 @@ for n in n1 n2 n3 n4; do agent $n; done
 
 say "the agent of n2 is killed as soon as kubeadm joins etcd"
 # Watched from inside the machine: from outside it would be over before anybody looks.
-node exec n2 timeout 300 sh -c 'until pgrep -f "kubeadm join phase etcd-join" >/dev/null; do sleep 0.01; done
-  pgrep -af "kubeadm join phase" | grep -v pgrep; pkill -KILL -x muster-agent && echo "killed the agent"'
+node exec n2 timeout 300 sh -c 'until pgrep -f "[k]ubeadm join phase etcd-join" >/dev/null; do sleep 0.01; done
+  pgrep -af "[k]ubeadm join phase"; pkill -KILL -x muster-agent && echo "killed the agent"'
 echo "n2 is $(field n2 phase)"
 say "the server is killed too"
 kill -KILL "$SERVER"; wait "$SERVER" 2>/dev/null || true
