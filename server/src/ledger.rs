@@ -40,6 +40,7 @@ impl ProposeError {
             Self::Consensus(consensus::ProposeError::Overloaded) => "Overloaded",
             Self::Consensus(consensus::ProposeError::Unavailable) => "Stopping",
             Self::Consensus(consensus::ProposeError::TooLarge { .. }) => "TooLarge",
+            Self::Consensus(consensus::ProposeError::Malformed) => "Malformed",
             Self::Consensus(consensus::ProposeError::TimedOut) => "OutcomeUnknown",
         }
     }

@@ -4,13 +4,14 @@
 //! <data directory>/
 //!   LOCK              flock and pid of the server that owns the directory
 //!   CURRENT           names the log directory that is live; written last at creation
+//!   WITNESS           how far the log must reach, kept outside the engine
 //!   log-000001/       the engine's own files
 //!   snapshots/        one file per snapshot, the newest two are kept
 //! ```
 //!
 //! Reading order: [`directory`] (what lies where), [`backend`] (what an engine must offer), [`sled`] (the only file that
 //! names it), [`record`] (bytes of a record), [`log`] (which records there are), [`durable`] (the one thread that writes,
-//! synchronises and only then acknowledges), [`snapshots`].
+//! synchronises and only then acknowledges), [`witness`] (what an engine that lost its tail cannot hide), [`snapshots`].
 //!
 //! Absent on purpose: Raft types (bytes and indices only, so that an engine can be changed without touching
 //! consensus), retries and repairs. After any error of the engine or of fsync the process ends: the kernel marks pages
@@ -24,6 +25,7 @@ mod log;
 pub mod record;
 pub mod sled;
 pub mod snapshots;
+pub mod witness;
 
 pub use durable::{Done, Opened, Record, Store};
 pub use error::Error;

@@ -9,12 +9,10 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::Path;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
+use muster_tests::disk::{Chance, Load, Setup, build_shim, copy_tree, serial_in};
 
 const PAGE_BYTES: usize = 4096;
 
@@ -56,7 +54,7 @@ fn cut_power_again_and_again(cut: Cut) -> Result<()> {
     for round in 1..=cuts {
         let shadow = home.path().join(format!("shadow-{round}"));
         copy_tree(&disk, &shadow)?;
-        let mut load = Load::start(&shim, &disk, &shadow, None)?;
+        let mut load = start(&shim, &disk, &shadow, None)?;
         let there = load.read_until_ready().with_context(|| format!("after cut {}", round - 1))?;
         let lost: Vec<_> = acknowledged.difference(&there).collect();
         ensure!(
@@ -77,7 +75,7 @@ fn cut_power_again_and_again(cut: Cut) -> Result<()> {
     }
     let shadow = home.path().join("shadow");
     fs::create_dir(&shadow)?;
-    let there = Load::start(&shim, &disk, &shadow, None)?.read_until_ready().context("after the last cut")?;
+    let there = start(&shim, &disk, &shadow, None)?.read_until_ready().context("after the last cut")?;
     let lost: Vec<_> = acknowledged.difference(&there).collect();
     ensure!(lost.is_empty(), "{} of {} acknowledged writes are lost: {lost:?}", lost.len(), acknowledged.len());
     ensure!(acknowledged.len() as u64 > cuts, "only {} acknowledgements: nothing was tried", acknowledged.len());
@@ -93,17 +91,17 @@ fn fail_one_fsync_after_another() -> Result<()> {
             (home.path().join(format!("disk-{fails_at}")), home.path().join(format!("shadow-{fails_at}")));
         fs::create_dir(&disk)?;
         fs::create_dir(&shadow)?;
-        let mut load = Load::start(&shim, &disk, &shadow, Some(fails_at))?;
+        let mut load = start(&shim, &disk, &shadow, Some(fails_at))?;
         let mut acknowledged = BTreeSet::new();
         while let Some(line) = load.next_line()? {
             acknowledged.extend(serial_in(&line, "ack")?);
         }
-        let status = load.child.wait()?;
+        let status = load.wait()?;
         ensure!(!status.success(), "fsync {fails_at} failed and the process went on to a good end");
         drop(load);
         let again = home.path().join("again");
         fs::create_dir(&again)?;
-        let there = Load::start(&shim, &shadow, &again, None)?.read_until_ready();
+        let there = start(&shim, &shadow, &again, None)?.read_until_ready();
         let there = there.with_context(|| format!("after fsync {fails_at} failed"))?;
         ensure!(acknowledged.is_subset(&there), "fsync {fails_at} failed and something acknowledged is lost");
         fs::remove_dir_all(again)?;
@@ -111,95 +109,9 @@ fn fail_one_fsync_after_another() -> Result<()> {
     Ok(())
 }
 
-/// A running `storage_load`.
-struct Load {
-    child: Child,
-    lines: BufReader<std::process::ChildStdout>,
-    _stdin: ChildStdin,
-}
-
-impl Load {
-    fn start(shim: &Path, disk: &Path, shadow: &Path, fail_fsync: Option<u64>) -> Result<Self> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_storage_load"));
-        command.arg(disk).env("LD_PRELOAD", shim).env("SHIM_ROOT", disk).env("SHIM_SHADOW", shadow);
-        if let Some(fail_fsync) = fail_fsync {
-            command.env("SHIM_FAIL_FSYNC", fail_fsync.to_string());
-        }
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let stdin = child.stdin.take().context("no standard input")?;
-        let lines = BufReader::new(child.stdout.take().context("no standard output")?);
-        Ok(Self { child, lines, _stdin: stdin })
-    }
-
-    fn next_line(&mut self) -> Result<Option<String>> {
-        let mut line = String::new();
-        let bytes = self.lines.read_line(&mut line)?;
-        ensure!(bytes == 0 || !line.starts_with("twice"), "a serial was applied before it was proposed: {line}");
-        Ok((bytes > 0).then(|| line.trim_end().to_owned()))
-    }
-
-    /// The serials that were there when it had opened.
-    fn read_until_ready(&mut self) -> Result<BTreeSet<u64>> {
-        let mut there = BTreeSet::new();
-        loop {
-            match self.next_line()?.as_deref() {
-                Some("ready") => return Ok(there),
-                Some(line) => there.extend(serial_in(line, "have")?),
-                None => bail!("it did not open: {}", self.child.wait()?),
-            }
-        }
-    }
-
-    /// Lets it work until so many serials were acknowledged, kills it, and gives all that were.
-    fn run_for(mut self, acks: u64) -> Result<BTreeSet<u64>> {
-        let mut acknowledged = BTreeSet::new();
-        while (acknowledged.len() as u64) < acks {
-            let line = self.next_line()?.context("it ended by itself")?;
-            acknowledged.extend(serial_in(&line, "ack")?);
-        }
-        self.child.kill()?;
-        while let Some(line) = self.next_line()? {
-            acknowledged.extend(serial_in(&line, "ack")?);
-        }
-        Ok(acknowledged)
-    }
-}
-
-impl Drop for Load {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn serial_in(line: &str, word: &str) -> Result<Option<u64>> {
-    match line.split_once(' ') {
-        Some((first, serial)) if first == word => Ok(Some(serial.parse()?)),
-        _ => Ok(None),
-    }
-}
-
-fn build_shim(home: &Path) -> Result<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/powerloss.c");
-    let shim = home.join("powerloss.so");
-    let mut compiler = Command::new("cc");
-    compiler.args(["-O2", "-shared", "-fPIC", "-o"]).arg(&shim).arg(source).args(["-ldl", "-lpthread"]);
-    ensure!(compiler.status().context("a C compiler is needed, as `cc`")?.success(), "the shim does not compile");
-    Ok(shim)
-}
-
-fn copy_tree(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        if source.is_dir() {
-            copy_tree(&source, &target)?;
-        } else {
-            fs::copy(source, target)?;
-        }
-    }
-    Ok(())
+fn start(shim: &Path, disk: &Path, shadow: &Path, fail_fsync: Option<u64>) -> Result<Load> {
+    let program = Path::new(env!("CARGO_BIN_EXE_storage_load"));
+    Load::start(&Setup { program, disk, shadow: Some((shim, shadow)), fail_fsync })
 }
 
 /// Makes the disk that a cut leaves when pages are written back in any order: of what lies in `written` but not in `synced`,
@@ -249,33 +161,5 @@ fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error).with_context(|| path.display().to_string()),
-    }
-}
-
-/// Repeatable chance (splitmix64).
-struct Chance(u64);
-
-impl Chance {
-    fn new() -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos());
-        let seed = std::env::var("POWER_CUT_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(u64::from(now));
-        println!("POWER_CUT_SEED={seed}");
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn coin(&mut self) -> bool {
-        self.next() & 1 == 1
     }
 }

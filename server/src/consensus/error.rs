@@ -46,6 +46,9 @@ pub enum ProposeError {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The command has no stored form, which is a bug in it; nothing was proposed.
+    #[error("the command cannot be stored")]
+    Malformed,
     /// There was no answer in time. The command may have been applied, or may be yet.
     #[error("no answer in time: whether the command was carried out is not known")]
     TimedOut,
@@ -58,7 +61,7 @@ impl ProposeError {
     pub fn may_retry(&self) -> bool {
         match self {
             Self::NotLeader { .. } | Self::Overloaded | Self::Unavailable => true,
-            Self::TooLarge { .. } | Self::TimedOut => false,
+            Self::TooLarge { .. } | Self::Malformed | Self::TimedOut => false,
         }
     }
 }

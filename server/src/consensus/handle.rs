@@ -132,10 +132,6 @@ impl<M: Machine> Consensus<M> {
     /// # Errors
     /// [`OpenError::Core`].
     pub async fn initialize(&self, peer: Peer) -> Result<bool, OpenError> {
-        // Asked first: openraft logs an attempt on a group that exists as an error, at every restart.
-        if self.inner.raft.is_initialized().await.map_err(core)? {
-            return Ok(false);
-        }
         let founders = Peers::from([(self.inner.id, peer)]);
         match self.inner.raft.initialize(founders).await {
             Ok(()) => Ok(true),
@@ -170,7 +166,7 @@ impl<M: Machine> Consensus<M> {
     /// [`ProposeError`]; [`ProposeError::may_retry`] says which leave no doubt that nothing happened.
     pub async fn propose(&self, command: M::Command, within: Duration) -> Result<M::Reply, ProposeError> {
         let limit = batcher::COMMAND_BYTES_MAX;
-        let command = Rendered::new(command).map_err(|_| ProposeError::TooLarge { bytes: 0, limit })?;
+        let command = Rendered::new(command).map_err(|_| ProposeError::Malformed)?;
         let bytes = command.bytes();
         if bytes > limit {
             return Err(ProposeError::TooLarge { bytes, limit });

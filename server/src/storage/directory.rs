@@ -66,6 +66,12 @@ impl DataDirectory {
         Ok(path)
     }
 
+    /// Where the witness of the log lies.
+    #[must_use]
+    pub fn witness(&self) -> PathBuf {
+        self.path.join("WITNESS")
+    }
+
     /// The directory of the live log. On a fresh data directory `create` is called with an empty one to fill; only when all it
     /// made is durable does the log become live.
     ///

@@ -23,6 +23,7 @@ use super::error::chain;
 use super::log::{Log, PurgePoint, read_value};
 use super::record::{Kind, seal_value};
 use super::sled::Sled;
+use super::witness::Witness;
 
 /// Operations in one batch at most. Raft waits for its appends, so there are rarely more than a handful; the bound keeps
 /// one fsync from carrying an unbounded amount of data.
@@ -105,14 +106,20 @@ impl Store {
     /// [`Error::Damaged`], [`Error::OtherServer`], [`Error::Format`], [`Error::Io`].
     pub fn open(directory: &DataDirectory, id: u64) -> Result<(Self, StoreThread, Opened), Error> {
         let path = directory.live_log(|path| create_log(path, id))?;
-        Self::start(Sled::open(&path)?, id)
+        let backend = Sled::open(&path)?;
+        let witness = Witness::open(directory.witness(), last_batch(&backend)?)?;
+        Self::run(backend, id, Some(witness))
     }
 
-    /// Starts the thread over a backend that was prepared with [`prepare`].
+    /// Starts the thread over a backend that was prepared with [`prepare`], without a witness.
     ///
     /// # Errors
     /// [`Error::Damaged`], [`Error::OtherServer`], [`Error::Format`], and those of the backend.
     pub fn start(backend: impl Backend, id: u64) -> Result<(Self, StoreThread, Opened), Error> {
+        Self::run(backend, id, None)
+    }
+
+    fn run(backend: impl Backend, id: u64, witness: Option<Witness>) -> Result<(Self, StoreThread, Opened), Error> {
         verify_identity(&backend, id)?;
         let (log, values) = Log::open(&backend)?;
         let opened = Opened {
@@ -124,7 +131,8 @@ impl Store {
         let (operations, queue) = mpsc::channel(QUEUE_OPERATIONS_MAX);
         let counters = Arc::new(Counters::default());
         counters.log_bytes.store(log.payload_bytes() as u64, Ordering::Relaxed);
-        let writer = Writer { backend, log, queue, counters: counters.clone() };
+        let batches = last_batch(&backend)?;
+        let writer = Writer { backend, log, queue, witness, batches, counters: counters.clone() };
         let thread = std::thread::Builder::new()
             .name("storage".to_owned())
             .spawn(move || {
@@ -235,10 +243,23 @@ fn verify_identity(backend: &impl Backend, id: u64) -> Result<(), Error> {
     }
 }
 
+/// The number of the last batch in the backend; zero before the first.
+fn last_batch(backend: &impl Backend) -> Result<u64, Error> {
+    let found = read_value(backend, Kind::Batch)?;
+    match found.as_deref().map(<[u8; 8]>::try_from) {
+        None => Ok(0),
+        Some(Ok(bytes)) => Ok(u64::from_be_bytes(bytes)),
+        Some(Err(_)) => Err(Error::damaged("the number of the last batch", "it is no number")),
+    }
+}
+
 struct Writer<B> {
     backend: B,
     log: Log,
     queue: mpsc::Receiver<Operation>,
+    witness: Option<Witness>,
+    /// Number of the last batch.
+    batches: u64,
     counters: Arc<Counters>,
 }
 
@@ -259,7 +280,7 @@ impl<B: Backend> Writer<B> {
         let mut taken = 0;
         while let Some(operation) = next {
             if let Operation::Read(range, bytes_max, reply) = operation {
-                self.settle(&batch, waiting)?;
+                self.settle(batch, waiting)?;
                 let records = self.log.read(&self.backend, range, bytes_max)?;
                 // Whoever asked may have gone.
                 let _ = reply.send(records);
@@ -269,7 +290,7 @@ impl<B: Backend> Writer<B> {
             taken += 1;
             next = if taken < BATCH_OPERATIONS_MAX { self.queue.try_recv().ok() } else { None };
         }
-        self.settle(&batch, waiting)
+        self.settle(batch, waiting)
     }
 
     /// Adds what the operation writes to the batch; gives back whom to tell once it is durable.
@@ -303,9 +324,11 @@ impl<B: Backend> Writer<B> {
         }
     }
 
-    fn settle(&mut self, batch: &Batch, waiting: Vec<Done>) -> Result<(), Error> {
+    fn settle(&mut self, mut batch: Batch, waiting: Vec<Done>) -> Result<(), Error> {
         if !batch.is_empty() {
-            self.backend.write(batch)?;
+            self.batches += 1;
+            batch.put(Kind::Batch.key(), seal_value(Kind::Batch, &self.batches.to_be_bytes())?)?;
+            self.backend.write(&batch)?;
         }
         // A note of the committed position alone is not worth an fsync: nobody waits for it.
         if waiting.is_empty() {
@@ -314,6 +337,9 @@ impl<B: Backend> Writer<B> {
         let started = Instant::now();
         if !cfg!(feature = "planted-bug-early-ack") {
             self.backend.sync()?;
+        }
+        if let Some(witness) = self.witness.as_ref().filter(|_| !cfg!(feature = "planted-bug-no-witness")) {
+            witness.note(self.batches)?;
         }
         metrics::histogram!("muster_storage_flush_duration_seconds").record(started.elapsed());
         self.counters.syncs.fetch_add(1, Ordering::Relaxed);

@@ -47,6 +47,8 @@ pub enum Kind {
     Purged = 4,
     /// Where the log begins and ends, so that a missing first or last record is noticed.
     Extent = 5,
+    /// The number of the last batch; see [`super::witness`].
+    Batch = 6,
 }
 
 impl Kind {
@@ -63,6 +65,7 @@ impl Kind {
             Self::Committed => "the committed position",
             Self::Purged => "the purge point",
             Self::Extent => "the extent of the log",
+            Self::Batch => "the number of the last batch",
         }
     }
 }

@@ -68,8 +68,8 @@ fn the_stored_bytes_of_format_1_never_change() {
         concat!("0102", "00000004", "766f7465", "27bb2d0ecd4196f6329e161c99c5697a84f761041cd4c5d8c9c986dc2eb2ef03"),
     );
     assert_eq!(hex::encode(record_key(0x0102, 3)), "0200000000000001020003");
-    let kinds = [Kind::Identity, Kind::Vote, Kind::Committed, Kind::Purged, Kind::Extent];
-    assert_eq!(kinds.map(Kind::key), [[1, 1], [1, 2], [1, 3], [1, 4], [1, 5]].map(Vec::from));
+    let kinds = [Kind::Identity, Kind::Vote, Kind::Committed, Kind::Purged, Kind::Extent, Kind::Batch];
+    assert_eq!(kinds.map(Kind::key), [[1, 1], [1, 2], [1, 3], [1, 4], [1, 5], [1, 6]].map(Vec::from));
 }
 
 #[test]

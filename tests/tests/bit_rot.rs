@@ -1,0 +1,90 @@
+//! Rot at rest: a damaged disk is refused, or nothing on it was needed; a wrong answer is never given.
+//!
+//! A disk with acknowledged writes is copied, damaged in one place, and opened. Either the server refuses it, or every
+//! acknowledged write is there. `BIT_ROT=1000 cargo test -p muster-tests --test bit_rot` damages more.
+//!
+//! See it fail: `BIT_ROT=150 cargo test -p muster-tests --test bit_rot --features planted-bug-no-witness`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use muster_tests::disk::{Chance, Load, Setup, copy_tree};
+
+#[test]
+fn one_flipped_bit_anywhere_is_refused_or_harmless() {
+    damage_again_and_again(|bytes, chance| {
+        let at = place(bytes, chance);
+        bytes[at] ^= 1 << chance.below(8);
+    })
+    .unwrap();
+}
+
+#[test]
+fn one_zeroed_sector_anywhere_is_refused_or_harmless() {
+    damage_again_and_again(|bytes, chance| {
+        let at = place(bytes, chance) / 512 * 512;
+        let end = bytes.len().min(at + 512);
+        bytes[at..end].fill(0);
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_file_cut_short_anywhere_is_refused_or_harmless() {
+    damage_again_and_again(|bytes, chance| bytes.truncate(place(bytes, chance))).unwrap();
+}
+
+fn place(bytes: &[u8], chance: &mut Chance) -> usize {
+    usize::try_from(chance.below(bytes.len() as u64)).unwrap_or(0)
+}
+
+fn damage_again_and_again(damage: impl Fn(&mut Vec<u8>, &mut Chance)) -> Result<()> {
+    let rounds = std::env::var("BIT_ROT").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(40);
+    let mut chance = Chance::new();
+    let home = tempfile::tempdir()?;
+    let (whole, damaged) = (home.path().join("whole"), home.path().join("damaged"));
+    fs::create_dir(&whole)?;
+    start(&whole)?.read_until_ready()?;
+    let acknowledged = start(&whole)?.run_for(600)?;
+    let (mut refused, mut silent) = (0, Vec::new());
+    for _ in 0..rounds {
+        copy_tree(&whole, &damaged)?;
+        let files = files_in(&damaged)?;
+        let path = &files[place(&vec![0; files.len()], &mut chance)];
+        let mut bytes = fs::read(path)?;
+        if !bytes.is_empty() {
+            damage(&mut bytes, &mut chance);
+            fs::write(path, bytes)?;
+            match start(&damaged)?.read_until_ready() {
+                Ok(there) => silent.extend(judge(&acknowledged, &there, path)),
+                Err(_) => refused += 1,
+            }
+        }
+        fs::remove_dir_all(&damaged)?;
+    }
+    println!("{rounds} damaged, {refused} refused, {} silently wrong", silent.len());
+    ensure!(silent.is_empty(), "{} of {rounds}: {}", silent.len(), silent.join("; "));
+    Ok(())
+}
+
+fn judge(acknowledged: &BTreeSet<u64>, there: &BTreeSet<u64>, path: &Path) -> Option<String> {
+    let lost = acknowledged.difference(there).count();
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    (lost > 0).then(|| format!("{lost} writes lost after damage to {name}"))
+}
+
+fn files_in(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() { files.extend(files_in(&path)?) } else { files.push(path) }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn start(disk: &Path) -> Result<Load> {
+    Load::start(&Setup { program: Path::new(env!("CARGO_BIN_EXE_storage_load")), disk, shadow: None, fail_fsync: None })
+}
