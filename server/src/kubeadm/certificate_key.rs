@@ -3,8 +3,8 @@
 use std::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
-use super::redacted::SecretText;
 use super::token::EntropyError;
+use crate::seal::SecretText;
 
 /// Bytes in a certificate key (`CertificateKeySize` of kubeadm: an AES-256 key).
 pub const LENGTH: usize = 32;
@@ -64,7 +64,7 @@ impl CertificateKey {
 
     /// The key as 64 lower-case hex digits. There is no `Display`, so that nobody prints one by accident.
     pub fn expose(&self) -> SecretText {
-        SecretText::new(hex::encode(self.0))
+        SecretText::from(hex::encode(self.0))
     }
 }
 

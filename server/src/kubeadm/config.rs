@@ -23,8 +23,8 @@ pub use inputs::{
 };
 pub use join::render_join;
 
-use super::redacted::SecretText;
 use super::version::KubernetesVersion;
+use crate::seal::SecretText;
 
 /// A configuration file, ready for `kubeadm … --config FILE`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,8 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::endpoint::Endpoint;
-use super::redacted::SecretText;
 use super::token::BootstrapToken;
+use crate::seal::SecretText;
 
 /// Where a joining machine finds its cluster.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +35,7 @@ impl Discovery<'_> {
     /// A discovery file with the token as credential: works with anonymous requests turned off, and needs no
     /// `tlsBootstrapToken` beside it.
     pub fn file_with_token(&self, token: &BootstrapToken) -> SecretText {
-        SecretText::new(format!(
+        SecretText::from(format!(
             "apiVersion: v1\nkind: Config\n{}  name: cluster\n\
              contexts:\n- context:\n    cluster: cluster\n    user: token-bootstrap-client\n  name: bootstrap\n\
              current-context: bootstrap\n\

@@ -4,8 +4,8 @@ use muster_trust::Pin;
 
 use super::certificate_key::CertificateKey;
 use super::endpoint::Endpoint;
-use super::redacted::SecretText;
 use super::token::BootstrapToken;
+use crate::seal::SecretText;
 
 /// What a join line says.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +51,7 @@ impl JoinCommand<'_> {
             line.push_str(" --control-plane --certificate-key ");
             line.push_str(key.expose().expose());
         }
-        Ok(SecretText::new(line))
+        Ok(SecretText::from(line))
     }
 }
 

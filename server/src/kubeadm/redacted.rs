@@ -1,30 +1,10 @@
-//! Carriers for text and manifests that hold a secret: no readable `Debug`, no `Display`, wiped when dropped.
+//! Carrier for manifests that hold a secret: no readable `Debug`, no `Display`, wiped when dropped.
 
 use serde_json::Value;
 use std::fmt;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
-/// Text with a secret in it, such as a rendered configuration file.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SecretText(Zeroizing<String>);
-
-impl SecretText {
-    /// Takes the text over.
-    pub fn new(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
-
-    /// The text itself. Never log, store in clear, or put on a command line what this returns.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for SecretText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("SecretText([redacted])")
-    }
-}
+use crate::seal::SecretText;
 
 /// A Kubernetes object with a secret in it, ready for `kubectl apply -f -` or an API client.
 #[derive(Clone, PartialEq)]
@@ -43,7 +23,7 @@ impl SecretManifest {
 
     /// The object as JSON text for standard input.
     pub fn to_json(&self) -> SecretText {
-        SecretText::new(self.0.to_string())
+        SecretText::from(self.0.to_string())
     }
 
     /// `metadata.name`, which is no secret and fit for messages.
@@ -81,7 +61,7 @@ mod tests {
 
     #[test]
     fn debug_shows_no_secret() {
-        let text = SecretText::new("s3cret".into());
+        let text = SecretText::from("s3cret".to_owned());
         let manifest = SecretManifest::new(json!({"metadata": {"name": "n"}, "data": {"k": "s3cret"}}));
         assert!(!format!("{text:?}{manifest:?}").contains("s3cret"));
         assert_eq!(manifest.name(), "n");

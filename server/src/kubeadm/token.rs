@@ -6,7 +6,7 @@ use std::fmt;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::redacted::SecretText;
+use crate::seal::SecretText;
 
 /// Characters in a token's id.
 pub const ID_LENGTH: usize = 6;
@@ -107,7 +107,7 @@ impl BootstrapToken {
 
     /// The whole token. There is no `Display`, so that nobody prints one by accident.
     pub fn expose(&self) -> SecretText {
-        SecretText::new(format!("{}.{}", self.id, *self.secret))
+        SecretText::from(format!("{}.{}", self.id, *self.secret))
     }
 
     /// The user that the API server authenticates this token as.

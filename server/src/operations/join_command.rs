@@ -16,9 +16,9 @@ use crate::{
     kubeadm::{
         join_command::{JoinCommand, Trust},
         pin::pins_of_pem,
-        redacted::SecretText,
         token::BootstrapToken,
     },
+    seal::SecretText,
 };
 
 /// How long a custodian may take to make the token known: kubectl takes a second, a busy API server some more.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::schema::Field;
 use super::{ConfigError, Rendered, merge};
-use crate::kubeadm::redacted::SecretText;
 use crate::kubeadm::version::ConfigApi;
+use crate::seal::SecretText;
 
 /// What people see in place of a secret.
 const MASK: &str = "[redacted]";
@@ -68,7 +68,7 @@ pub(super) fn write(
     for tree in documents {
         texts.push(yaml(&tree)?);
     }
-    let file = SecretText::new(texts.join("---\n"));
+    let file = SecretText::from(texts.join("---\n"));
     let masked = secrets.iter().fold(file.expose().to_owned(), |text, secret| text.replace(secret.expose(), MASK));
     Ok(Rendered { file, masked, skip_phases })
 }

@@ -8,8 +8,8 @@ use super::inputs::{Discovery, JoinControlPlane, JoinInputs, LocalApi, NodeInput
 use super::merge::write_args;
 use super::{ConfigError, Rendered, schema};
 use crate::kubeadm::endpoint::is_dns_subdomain;
-use crate::kubeadm::redacted::SecretText;
 use crate::kubeadm::version::ConfigApi;
+use crate::seal::SecretText;
 
 /// Renders the configuration of a machine that joins.
 pub fn render_join(inputs: &JoinInputs) -> Result<Rendered, ConfigError> {
