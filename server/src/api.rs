@@ -4,6 +4,8 @@ pub mod access;
 pub mod admin;
 pub mod caller;
 pub mod enrolment;
+#[cfg(test)]
+mod fixture;
 pub mod join;
 pub mod listener;
 pub mod status;

@@ -32,8 +32,11 @@ const OPERATORS: Limits = Limits { connections: 512, per_address: 256 };
 const FROM_AGENTS_MAX: usize = 256 * 1024;
 /// Messages from operators: an imported PKI and a cluster file with thousands of named nodes.
 const FROM_OPERATORS_MAX: usize = 4 * 1024 * 1024;
-/// Messages to anybody; tonic's own default is no limit.
-const TO_ANYBODY_MAX: usize = 16 * 1024 * 1024;
+/// Messages to agents: an instruction with its payloads; tonic's own default is no limit.
+const TO_AGENTS_MAX: usize = 16 * 1024 * 1024;
+/// Messages to operators: a list of ten thousand nodes with their facts and steps is about 30 MiB, and the command line
+/// takes as much as this.
+const TO_OPERATORS_MAX: usize = 64 * 1024 * 1024;
 /// A peer that vanished without a word is noticed within keep-alive interval and time-out.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -58,13 +61,13 @@ pub(super) fn serve(
     let mut tasks = JoinSet::new();
     let enrolment = EnrolmentServiceServer::new(Enrolment { server: server.clone() })
         .max_decoding_message_size(FROM_AGENTS_MAX)
-        .max_encoding_message_size(TO_ANYBODY_MAX);
+        .max_encoding_message_size(TO_AGENTS_MAX);
     let join = JoinServiceServer::new(Join { server: server.clone() })
         .max_decoding_message_size(FROM_AGENTS_MAX)
-        .max_encoding_message_size(TO_ANYBODY_MAX);
+        .max_encoding_message_size(TO_AGENTS_MAX);
     let admin = AdminServiceServer::new(Admin { server: server.clone() })
         .max_decoding_message_size(FROM_OPERATORS_MAX)
-        .max_encoding_message_size(TO_ANYBODY_MAX);
+        .max_encoding_message_size(TO_OPERATORS_MAX);
     let listeners = [
         (Listener::Enrolment, sockets.enrolment, None, ENROLMENT, Routes::new(enrolment)),
         (Listener::Nodes, sockets.nodes, Some(Role::Node), NODES, Routes::new(join)),

@@ -22,25 +22,31 @@ pub(super) fn get(server: &Unsealed, request: &Request<GetStatusRequest>) -> Ans
     caller::operator(request)?;
     let (raft, now_ms) = (server.ledger.status(), now_ms());
     let pin = server.pki.pin().map_err(|err| Status::internal(err.to_string()))?;
-    let (nodes, tokens_live, certificates) =
-        server.ledger.read(|state| (nodes_by_phase(state), tokens_live(state, now_ms), certificates(state)));
+    let of_state = server.ledger.read(|state| of_state(state, now_ms));
     Ok(Response::new(Overview {
         fleet: server.fleet.to_string(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        sealed: false,
-        seal_reason: String::new(),
         server_id: raft.id,
         leader_id: raft.leader.unwrap_or_default(),
         raft_term: raft.term,
         applied_index: raft.applied_index.unwrap_or_default(),
         root_pin: pin.to_string(),
-        server_time: timestamp(now_ms),
-        nodes,
         connected_agents: count(server.sessions.attached().len()),
-        tokens_live,
-        certificates,
         enrolment_urls: server.urls.enrolment.clone(),
+        ..of_state
     }))
+}
+
+/// The part of the screen that the state knows. Whoever answers here is not sealed.
+pub(super) fn of_state(state: &State, now_ms: u64) -> Overview {
+    Overview {
+        version: env!("CARGO_PKG_VERSION").into(),
+        sealed: false,
+        server_time: timestamp(now_ms),
+        nodes: nodes_by_phase(state),
+        tokens_live: tokens_live(state, now_ms),
+        certificates: certificates(state),
+        ..Overview::default()
+    }
 }
 
 /// Nodes by role and phase; without a role as long as nobody let them in.

@@ -1,1 +1,6 @@
+//! The service over a real ledger: what operators do, see, and never see.
 
+mod changes;
+mod harness;
+mod secrets;
+mod watching;

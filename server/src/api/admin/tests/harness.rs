@@ -1,0 +1,122 @@
+//! A server with a real log on a real disk, called as an operator.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use muster_proto::admin::v1::{ApplyClusterRequest, ApproveNodeRequest, ClusterSpec, Node, NodeRequest};
+use muster_state::NodeId;
+use muster_trust::{Peer, Role, SpiffeId};
+use tokio_stream::StreamExt as _;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Status};
+
+use crate::{
+    api::{
+        admin::{Admin, stream::Streamed},
+        fixture::{mk_enrol, mk_spec},
+        listener::Connection,
+        wire,
+    },
+    clock::now_ms,
+    consensus::{self, Consensus},
+    ledger::Ledger,
+    operations::{Unsealed, Urls, found_fleet},
+    pki::LeafTerms,
+    seal::SealKey,
+    sessions::Sessions,
+};
+
+/// Longest wait for what must come at once; a loaded machine takes its time.
+const SOON: Duration = Duration::from_secs(20);
+
+/// A running server. Stop it at the end of a test: a log whose folder is gone ends the process.
+pub(super) struct Served {
+    pub(super) admin: Admin,
+    consensus: Consensus<muster_state::State>,
+    _home: tempfile::TempDir,
+}
+
+impl Served {
+    pub(super) async fn start() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let consensus = Consensus::open(consensus::Options::new(home.path(), 1)).await.unwrap();
+        consensus.initialize(consensus::Peer { address: "127.0.0.1:1".into() }).await.unwrap();
+        consensus.wait_ready(SOON).await.unwrap();
+        let ledger = Ledger::new(consensus.clone());
+        let key = SealKey::from_bytes(&[7; 32]).unwrap();
+        found_fleet::run(&ledger, &key, 1).await.unwrap();
+        let fleet = ledger.read(|state| state.fleet.clone()).unwrap();
+        let (sealer, pki) = found_fleet::open(&fleet, &key, 1).unwrap();
+        let server = Unsealed {
+            spiffe: SpiffeId::new(fleet.id.as_str(), Role::Server, "1").unwrap().to_string(),
+            fleet: fleet.id,
+            ledger,
+            sealer: Arc::new(sealer),
+            pki: Arc::new(pki),
+            sessions: Sessions::default(),
+            urls: Arc::new(Urls { enrolment: vec!["https://192.0.2.5:9443".into()], ..Urls::default() }),
+            stopping: CancellationToken::new(),
+        };
+        Self { admin: Admin { server }, consensus, _home: home }
+    }
+
+    pub(super) async fn stop(self) {
+        self.admin.server.stopping.cancel();
+        self.consensus.shutdown().await;
+    }
+
+    pub(super) fn server(&self) -> &Unsealed {
+        &self.admin.server
+    }
+
+    /// A call by an operator.
+    pub(super) fn ask<T>(&self, body: T) -> Request<T> {
+        let identity = self.server().pki.issue(&LeafTerms::operator("first"), now_ms()).unwrap();
+        let peer = Peer::of_certificate(&identity.certified.chain[0]).unwrap();
+        let mut request = Request::new(body);
+        let remote = SocketAddr::from(([192, 0, 2, 9], 40_000));
+        request.extensions_mut().insert(Connection { remote, peer: Some(peer) });
+        request
+    }
+
+    /// A machine that shows itself without a token.
+    pub(super) async fn enrol(&self, id: &str) -> NodeId {
+        self.server().ledger.propose(mk_enrol(id, None)).await.unwrap().node
+    }
+}
+
+/// `prod` with keys that are made quickly.
+pub(super) fn spec() -> ClusterSpec {
+    wire::cluster::spec::render(&mk_spec())
+}
+
+pub(super) fn apply(request_id: &str, spec: ClusterSpec, dry_run: bool) -> ApplyClusterRequest {
+    ApplyClusterRequest { request_id: request_id.into(), spec: Some(spec), dry_run }
+}
+
+pub(super) fn node_request(request_id: &str, node: &str) -> NodeRequest {
+    NodeRequest { request_id: request_id.into(), node: node.into(), reason: "a test".into() }
+}
+
+/// An approval of what was shown.
+pub(super) fn approval(request_id: &str, seen: &Node, name: &str) -> ApproveNodeRequest {
+    ApproveNodeRequest {
+        request_id: request_id.into(),
+        node: seen.id.clone(),
+        key_fingerprint: seen.key_fingerprint.clone(),
+        facts_revision: seen.facts_revision,
+        pool: "cp".into(),
+        name: name.into(),
+        ..ApproveNodeRequest::default()
+    }
+}
+
+/// The next item of a stream that must come soon; `None` at its end.
+pub(super) async fn next<T>(stream: &mut Streamed<T>) -> Option<Result<T, Status>> {
+    tokio::time::timeout(SOON, stream.next()).await.expect("nothing came")
+}
+
+/// The closed word of a refusal.
+pub(super) fn word(status: &Status) -> &str {
+    let reason = status.metadata().get(crate::api::status::REASON);
+    reason.and_then(|reason| reason.to_str().ok()).unwrap_or_default()
+}
