@@ -185,6 +185,7 @@ fn set_up_log(verbose: u8, format: LogFormat) {
     let log = tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_target(false)
+        // In a journal or a file, colours would only be in the way of whoever searches it.
         .with_ansi(std::io::stderr().is_terminal())
         .with_env_filter(filter.unwrap_or_else(|| EnvFilter::new(default)));
     // An error means that there is a log already.

@@ -203,6 +203,8 @@ impl Session {
                 self.step(Input::Attached).map(|()| None)
             }
             Err(error) => {
+                // The pauses grow to half a minute, so this is no flood; and a machine that hangs must say why.
+                tracing::warn!(%error, "no server takes this machine's stream yet; trying on");
                 self.clocks.last_error = error.to_string();
                 Ok(Some(error))
             }

@@ -295,30 +295,31 @@ impl Server {
         SocketAddr::new(self.listen, port)
     }
 
-    /// Where machines enrol: the list written out, or this server.
+    /// Where machines enrol, as https URLs: the list written out, or this server.
     pub fn enrolment_urls(&self) -> Vec<String> {
         self.or_this_one(&self.enrolment_urls, self.ports.enrolment)
     }
 
-    /// Where agents connect: the list written out, or this server.
+    /// Where agents connect, as https URLs: the list written out, or this server.
     pub fn node_urls(&self) -> Vec<String> {
         self.or_this_one(&self.node_urls, self.ports.nodes)
     }
 
-    /// Where operators connect: the list written out, or this server.
+    /// Where operators connect, as https URLs: the list written out, or this server.
     pub fn operator_urls(&self) -> Vec<String> {
         self.or_this_one(&self.operator_urls, self.ports.operators)
     }
 
-    fn or_this_one(&self, urls: &[String], port: u16) -> Vec<String> {
-        if !urls.is_empty() {
-            return urls.to_vec();
+    fn or_this_one(&self, authorities: &[String], port: u16) -> Vec<String> {
+        let url = |authority: &String| format!("https://{authority}");
+        if !authorities.is_empty() {
+            return authorities.iter().map(url).collect();
         }
         let host = self.advertised_host();
-        match host.parse::<IpAddr>() {
-            Ok(address) => vec![SocketAddr::new(address, port).to_string()],
-            Err(_) => vec![format!("{host}:{port}")],
-        }
+        vec![url(&match host.parse::<IpAddr>() {
+            Ok(address) => SocketAddr::new(address, port).to_string(),
+            Err(_) => format!("{host}:{port}"),
+        })]
     }
 }
 

@@ -29,6 +29,7 @@ pub async fn run(args: ServeArgs) -> anyhow::Result<()> {
     app::serve(config, sockets, &Words, shutdown).await
 }
 
+#[expect(clippy::disallowed_methods, reason = "a second signal means now, without the grace that the first one gives")]
 fn stop_on_signal(shutdown: CancellationToken) -> anyhow::Result<impl Future<Output = ()>> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     Ok(async move {

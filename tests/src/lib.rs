@@ -1,3 +1,27 @@
-//! The harness of the scenarios in `tests/`.
+//! The harness of the scenarios: the real binaries, real sockets and real disks, and nothing faked but kubeadm.
+//!
+//! In reading order: `binaries` builds what is tested, `process` starts and kills it, [`Server`] is a server with an
+//! operator beside it, [`Machine`] a rehearsed machine, [`eventually`] the only way to wait. [`raw`] speaks to a server
+//! without any program of ours in between, and [`secrets`] looks for every secret of a fleet where it must not be.
+//!
+//! Deliberately absent: expectations. What must hold is said in the scenarios (`tests/*.rs`).
 
+mod binaries;
+mod cluster_file;
 pub mod disk;
+mod eventually;
+mod loopback;
+mod machine;
+mod process;
+pub mod raw;
+mod sampler;
+pub mod secrets;
+mod server;
+
+pub use binaries::{Binaries, binaries};
+pub use cluster_file::{ClusterFile, Enrolment};
+pub use eventually::{MOMENT, SOON, WHILE, eventually, eventually_async};
+pub use machine::Machine;
+pub use process::Output;
+pub use sampler::Sampler;
+pub use server::{Door, Server};

@@ -114,6 +114,7 @@ async fn conversation(
         answers.send(Ok(answer(Answer::Pending(pending(server, &enrolled.node))))).await.map_err(|_| End::Gone)?;
         tokio::select! {
             () = answers.closed() => return Err(End::Gone),
+            () = server.stopping.cancelled() => return Err(End::Broken(Status::unavailable("the server is stopping"))),
             changed = timeout_at(closing, watch.node(&enrolled.node)) => match changed {
                 Err(_) => return Err(End::Refused(refused("Unavailable", "still pending; come again".into(), true))),
                 Ok(Ok(())) => {}

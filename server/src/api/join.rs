@@ -8,13 +8,16 @@ use muster_proto::join::v1::{
     AgentMessage, RenewRequest, RenewResponse, ServerMessage, agent_message::Message as FromAgent,
     join_service_server::JoinService,
 };
-use muster_state::command::ConfirmIdentity;
+use muster_state::{Refusal, command::ConfirmIdentity};
 use tokio::sync::mpsc;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{caller, status};
-use crate::operations::{Unsealed, issue_certificate::IssueError, renew_identity};
+use crate::{
+    ledger::ProposeError,
+    operations::{Unsealed, issue_certificate::IssueError, renew_identity},
+};
 
 /// Messages to one agent that wait for its connection. Instructions are built from the latest state when there is
 /// room, so a slow reader gets the latest and never a growing queue.
@@ -34,7 +37,7 @@ impl JoinService for Join {
         let node = caller::node(&request)?;
         let mut from_agent = request.into_inner();
         let confirm = ConfirmIdentity { node: node.id.clone(), key: node.key };
-        self.server.ledger.propose(confirm).await.map_err(status::of_propose)?;
+        self.server.ledger.propose(confirm).await.map_err(of_identity)?;
         let Some(AgentMessage { message: Some(FromAgent::Hello(hello)) }) = from_agent.message().await? else {
             return Err(Status::invalid_argument("the first message must be Hello"));
         };
@@ -49,10 +52,20 @@ impl JoinService for Join {
         let RenewRequest { csr_der, generation } = request.into_inner();
         let renewed = renew_identity::run(&self.server, &node.id, node.key, generation, csr_der).await;
         let (generation, certificate) = renewed.map_err(|err| match err {
-            IssueError::Propose(err) => status::of_propose(err),
+            IssueError::Propose(err) => of_identity(err),
             IssueError::Request(message) => Status::invalid_argument(message),
         })?;
         let certificate_chain = certificate.chain.into_iter().map(|der| der.0).collect();
         Ok(Response::new(RenewResponse { certificate_chain, generation }))
+    }
+}
+
+/// To a node that was removed, it is its certificate that is not accepted: only then does its agent prove itself anew.
+fn of_identity(error: ProposeError) -> Status {
+    match &error {
+        ProposeError::Refused(Refusal::NotFound { .. }) => {
+            Status::permission_denied("this identity is no longer accepted: the node was removed")
+        }
+        _ => status::of_propose(error),
     }
 }

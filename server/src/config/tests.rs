@@ -165,13 +165,13 @@ fn a_seal_key_in_the_data_directory_is_refused() {
 #[test]
 fn a_server_without_lists_tells_its_own_address() {
     let mut server = Server { listen: "10.0.0.5".parse().unwrap(), ..Server::default() };
-    assert_eq!(server.enrolment_urls(), ["10.0.0.5:9443"]);
+    assert_eq!(server.enrolment_urls(), ["https://10.0.0.5:9443"]);
     server.advertise = Some("boot.prod".to_owned());
-    assert_eq!(server.node_urls(), ["boot.prod:9444"]);
+    assert_eq!(server.node_urls(), ["https://boot.prod:9444"]);
     server.advertise = Some("2001:db8::7".to_owned());
-    assert_eq!(server.operator_urls(), ["[2001:db8::7]:9445"]);
+    assert_eq!(server.operator_urls(), ["https://[2001:db8::7]:9445"]);
     server.node_urls = vec!["a:9444".to_owned(), "b:9444".to_owned()];
-    assert_eq!(server.node_urls(), ["a:9444", "b:9444"]);
+    assert_eq!(server.node_urls(), ["https://a:9444", "https://b:9444"]);
 }
 
 #[test]

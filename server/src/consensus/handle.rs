@@ -132,6 +132,10 @@ impl<M: Machine> Consensus<M> {
     /// # Errors
     /// [`OpenError::Core`].
     pub async fn initialize(&self, peer: Peer) -> Result<bool, OpenError> {
+        // Asked first: openraft logs an attempt on a group that exists as an error, at every restart.
+        if self.inner.raft.is_initialized().await.map_err(core)? {
+            return Ok(false);
+        }
         let founders = Peers::from([(self.inner.id, peer)]);
         match self.inner.raft.initialize(founders).await {
             Ok(()) => Ok(true),

@@ -9,7 +9,6 @@ use muster_proto::admin::v1::{ListNodesRequest, Node};
 use crate::cli::client::Session;
 
 /// Watches until all nodes are Ready; replies with them.
-#[expect(clippy::disallowed_methods, reason = "elapsed time for a person, of no consequence")]
 pub(super) async fn until_ready(session: &Session, total: usize) -> anyhow::Result<Vec<Node>> {
     let request = ListNodesRequest::default();
     let mut stream = session.call(async |mut client| client.watch_nodes(request.clone()).await).await?;

@@ -5,7 +5,7 @@ use aws_lc_rs::rand;
 use muster_proto::enrolment::v1::{Facts as WireFacts, Statement};
 use muster_state::{
     Bytes, Digest, NodeId, TokenId,
-    command::{Enrol, Enrolled},
+    command::{Enrol, Enrolled, RecordTokenMisuse},
     facts::Facts,
 };
 use muster_trust::{sealing::SealingPublicKey, statement};
@@ -75,7 +75,30 @@ pub async fn run(
         facts,
         from: proof.from.to_owned(),
     };
-    server.ledger.propose(verb).await.map_err(EnrolError::Propose)
+    let seen = verb.token.clone().map(|(token, sha256)| RecordTokenMisuse {
+        token,
+        sha256,
+        key: verb.key,
+        from: verb.from.clone(),
+    });
+    let enrolled = server.ledger.propose(verb).await;
+    if let (Err(error), Some(misuse)) = (&enrolled, seen) {
+        tell_of_misuse(server, error, misuse).await;
+    }
+    enrolled.map_err(EnrolError::Propose)
+}
+
+/// A refusal leaves no trace of its own. That somebody holds a token which was used, has ended or was taken back is what an
+/// operator must hear of, whatever becomes of the machine that showed it.
+async fn tell_of_misuse(server: &Unsealed, error: &ProposeError, misuse: RecordTokenMisuse) {
+    use muster_state::Refusal::{TokenExpired, TokenRevoked, TokenSpent};
+    if !matches!(error, ProposeError::Refused(TokenSpent(_) | TokenExpired(_) | TokenRevoked(_))) {
+        return;
+    }
+    let token = misuse.token.clone();
+    if let Err(err) = server.ledger.propose(misuse).await {
+        tracing::warn!(%token, %err, "the misuse of an enrolment token was not recorded");
+    }
 }
 
 /// `mst-<id>-<secret>`: the id is looked up, the hash of the whole is compared, by the ledger.

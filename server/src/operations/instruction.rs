@@ -80,7 +80,13 @@ pub fn of(state: &State, id: &NodeId) -> Option<Instruction> {
     let node = state.nodes.get(id)?;
     let place = node.placement();
     let spec = place.and_then(|place| state.clusters.get(&place.cluster)).map(|cluster| &cluster.spec);
-    let mut steps: Vec<StepOf> = node.steps.iter().map(|step| own(state, node, step)).collect();
+    let mut before_done = true;
+    let own_steps = node.steps.iter().map(|step| {
+        let step = own(state, node, step, before_done);
+        before_done &= step.done;
+        step
+    });
+    let mut steps: Vec<StepOf> = own_steps.collect();
     steps.extend(state.open_errands(id).map(errand));
     Some(Instruction {
         attempt: node.attempt,
@@ -95,9 +101,10 @@ pub fn of(state: &State, id: &NodeId) -> Option<Instruction> {
     })
 }
 
-fn own(state: &State, node: &Node, step: &muster_state::record::Step) -> StepOf {
+/// Open is only the step whose turn it is: what it needs is released then, and not before.
+fn own(state: &State, node: &Node, step: &muster_state::record::Step, before_done: bool) -> StepOf {
     let done = step.state == StepState::Done;
-    let open = node.locked.is_none() && state.may_run(node, step.verb);
+    let open = before_done && node.locked.is_none() && state.may_run(node, step.verb);
     StepOf { id: step.verb.step_id().into(), task: Task::Own(step.verb), open, done }
 }
 

@@ -87,7 +87,7 @@ impl Page {
         let events = looked_at().filter(|event| filter.takes(event)).map(|event| wire::event::render(state, event));
         Self {
             events: events.collect(),
-            reached: looked_at().last().map_or(after, |event| event.sequence),
+            reached: looked_at().next_back().map_or(after, |event| event.sequence),
             is_last: state.events.len() - first <= PAGE,
             is_gap: state.events.get(first).is_some_and(|event| event.sequence > after + 1),
         }

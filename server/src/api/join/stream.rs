@@ -52,6 +52,11 @@ pub(super) async fn run(server: Unsealed, node: NodeCaller, mut from_agent: Stre
         }
         tokio::select! {
             () = out.closed() => return,
+            () = server.stopping.cancelled() => {
+                // The agent goes to the next server, or comes back to this one.
+                let _ = out.try_send(Err(Status::unavailable("the server is stopping")));
+                return;
+            }
             () = session.replaced.cancelled() => {
                 let _ = out.send(Err(Status::aborted("another stream of this node has taken over"))).await;
                 return;

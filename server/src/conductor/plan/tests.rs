@@ -348,3 +348,13 @@ impl World {
         self.enrol(name, version);
     }
 }
+
+#[test]
+fn a_failure_after_init_is_retried_in_place_and_nothing_is_initialised_again() {
+    let mut world = World::new("v1.36.2", 1, 1);
+    world.fails.insert((NodeId::from("id-cp0"), "custodian"), true);
+    world.run(60);
+    assert!(world.all_ready());
+    assert_eq!(world.node("cp0").attempt, 2);
+    assert_eq!(world.state.clusters[&world.cluster].permit(PermitKind::Init).grants, 1);
+}
