@@ -77,6 +77,11 @@ impl Ledger {
         Watch { changes: self.consensus.watch() }
     }
 
+    /// Whether this server leads, as far as it knows. Another may lead by now: whoever acts on it must be safe when late.
+    pub fn leads(&self) -> bool {
+        self.status().role == consensus::Role::Leader
+    }
+
     /// How consensus is doing.
     pub fn status(&self) -> consensus::Status {
         self.consensus.status()

@@ -2,7 +2,8 @@
 //!
 //! In reading order: `binaries` builds what is tested, `process` starts and kills it, [`Server`] is a server with an
 //! operator beside it, [`Machine`] a rehearsed machine, [`eventually`] the only way to wait. [`raw`] speaks to a server
-//! without any program of ours in between, and [`secrets`] looks for every secret of a fleet where it must not be.
+//! without any program of ours in between, and [`secrets`] looks for every secret of a fleet where it must not be. [`house`]
+//! reads the repository itself.
 //!
 //! Deliberately absent: expectations. What must hold is said in the scenarios (`tests/*.rs`).
 
@@ -10,6 +11,7 @@ mod binaries;
 mod cluster_file;
 pub mod disk;
 mod eventually;
+pub mod house;
 mod loopback;
 mod machine;
 mod process;

@@ -14,7 +14,7 @@ use tokio::{
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{caller, wire::facts};
+use super::{caller, wire::statement};
 use crate::{
     ledger::ProposeError,
     operations::{Unsealed, enrol_machine, issue_certificate},
@@ -100,9 +100,10 @@ async fn conversation(
     let Asked::Proof(Proof { statement, signature, token }) = next(&mut asked, deadline).await? else {
         return Err(End::Broken(Status::invalid_argument("the second message must be Proof")));
     };
-    let proof = enrol_machine::Proof { statement: &statement, signature: &signature, token: &token, from };
+    let claims = statement::parse(&statement).map_err(|why| End::Refused(refused("BadStatement", why, false)))?;
+    let proof = enrol_machine::Proof { statement: &statement, claims, signature: &signature, token: &token, from };
     let mut watch = server.ledger.watch();
-    let enrolled = enrol_machine::run(server, &nonce, proof, facts::parse).await.map_err(|err| match err {
+    let enrolled = enrol_machine::run(server, &nonce, proof).await.map_err(|err| match err {
         enrol_machine::EnrolError::Bad(word, message) => End::Refused(refused(word, message, false)),
         enrol_machine::EnrolError::Propose(error) => error.into(),
     })?;

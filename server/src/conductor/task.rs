@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 use super::plan::{Planned, View, plan};
 use crate::{
     clock::now_ms,
-    consensus::Role,
     ledger::ProposeError,
     operations::{OperationError, Unsealed, mint_token},
 };
@@ -23,7 +22,7 @@ pub async fn run(server: Unsealed, shutdown: CancellationToken) {
     let mut watch = server.ledger.watch();
     let mut attached = server.sessions.changed();
     loop {
-        if server.ledger.status().role == Role::Leader {
+        if server.ledger.leads() {
             conduct(&server).await;
         }
         tokio::select! {

@@ -1,21 +1,44 @@
 //! The settings as a file with a word on each.
 
-use super::{Backend, Config, LogFormat, SealKind};
+use super::{Backend, Config, LogFormat, Ports, SealKind, Server};
 
 pub(super) fn print(config: &Config) -> String {
-    let Config { server, storage, seal, log } = config;
-    let ports = &server.ports;
-    let advertise = optional("advertise", server.advertise.as_deref(), &server.advertised_host());
-    let seal_default = match seal.kind {
-        SealKind::File => config.seal_path().display().to_string(),
-        SealKind::Credential => "the credential seal-key".to_owned(),
-        SealKind::Passphrase => "the credential seal-passphrase, or asked for".to_owned(),
+    let Config { server: _, storage, seal: _, log } = config;
+    let backend = match storage.backend {
+        Backend::Sled => "sled",
+        Backend::Redb => "redb",
     };
-    let seal_path = optional("path", seal.path.as_ref().and_then(|path| path.to_str()), &seal_default);
+    let format = match log.format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    };
     format!(
         r#"# Settings of a Muster server. Every key may be left out; what is printed here is in force.
 
-[server]
+{server}
+[storage]
+# sled; redb is not there yet.
+backend = {backend}
+
+{seal}
+[log]
+# text | json, to standard error
+format = {format}
+# Per target; MUSTER_LOG overrides it.
+level = {level}
+"#,
+        server = server(&config.server),
+        backend = quoted(backend),
+        seal = seal(config),
+        format = quoted(format),
+        level = quoted(&log.level),
+    )
+}
+
+fn server(server: &Server) -> String {
+    let Ports { enrolment, nodes, operators, peers, http } = server.ports;
+    format!(
+        r#"[server]
 # Among the servers of the fleet. Never reused, not even after a wipe.
 id = {id}
 # Log and snapshots. The seal key must not be in here.
@@ -37,47 +60,27 @@ operators = {operators}
 peers = {peers}
 # /livez /readyz /metrics, in the clear and without a secret.
 http = {http}
-
-[storage]
-# sled; redb is not there yet.
-backend = {backend}
-
-[seal]
-# credential (systemd) | file | passphrase
-kind = {kind}
-{seal_path}
-
-[log]
-# text | json, to standard error
-format = {format}
-# Per target; MUSTER_LOG overrides it.
-level = {level}
 "#,
         id = server.id,
         data_dir = quoted(&server.data_dir.display().to_string()),
         listen = quoted(&server.listen.to_string()),
+        advertise = optional("advertise", server.advertise.as_deref(), &server.advertised_host()),
         enrolment_urls = list(&server.enrolment_urls),
         node_urls = list(&server.node_urls),
         operator_urls = list(&server.operator_urls),
-        enrolment = ports.enrolment,
-        nodes = ports.nodes,
-        operators = ports.operators,
-        peers = ports.peers,
-        http = ports.http,
-        backend = quoted(match storage.backend {
-            Backend::Sled => "sled",
-            Backend::Redb => "redb",
-        }),
-        kind = quoted(match seal.kind {
-            SealKind::Credential => "credential",
-            SealKind::File => "file",
-            SealKind::Passphrase => "passphrase",
-        }),
-        format = quoted(match log.format {
-            LogFormat::Text => "text",
-            LogFormat::Json => "json",
-        }),
-        level = quoted(&log.level),
+    )
+}
+
+fn seal(config: &Config) -> String {
+    let (kind, instead) = match config.seal.kind {
+        SealKind::File => ("file", config.seal_path().display().to_string()),
+        SealKind::Credential => ("credential", "the credential seal-key".to_owned()),
+        SealKind::Passphrase => ("passphrase", "the credential seal-passphrase, or asked for".to_owned()),
+    };
+    format!(
+        "[seal]\n# credential (systemd) | file | passphrase\nkind = {kind}\n{path}\n",
+        kind = quoted(kind),
+        path = optional("path", config.seal.path.as_ref().and_then(|path| path.to_str()), &instead),
     )
 }
 

@@ -2,23 +2,37 @@
 
 use anyhow::anyhow;
 use aws_lc_rs::rand;
-use muster_proto::enrolment::v1::{Facts as WireFacts, Statement};
 use muster_state::{
     Bytes, Digest, NodeId, TokenId,
     command::{Enrol, Enrolled, RecordTokenMisuse},
     facts::Facts,
 };
 use muster_trust::{sealing::SealingPublicKey, statement};
-use prost::Message as _;
 use sha2::{Digest as _, Sha256};
 
 use super::Unsealed;
 use crate::{ledger::ProposeError, pki::CertificateRequest};
 
+/// What a machine states of itself, as parsed from the bytes it signed.
+pub struct Claims {
+    /// The nonce that it answers.
+    pub nonce: Vec<u8>,
+    /// The fleet that it means.
+    pub fleet: String,
+    /// PKCS#10, DER.
+    pub csr_der: Vec<u8>,
+    /// HPKE public key.
+    pub sealing_key: Vec<u8>,
+    /// Its hardware.
+    pub facts: Facts,
+}
+
 /// What the agent sent.
 pub struct Proof<'a> {
     /// The signed bytes.
     pub statement: &'a [u8],
+    /// What they say.
+    pub claims: Claims,
     /// The signature over them.
     pub signature: &'a [u8],
     /// The enrolment token, or nothing.
@@ -43,17 +57,9 @@ pub fn nonce() -> anyhow::Result<[u8; 32]> {
 }
 
 /// Verifies the proof against the nonce of this very stream, then redeems and binds in one command.
-pub async fn run(
-    server: &Unsealed,
-    nonce: &[u8; 32],
-    proof: Proof<'_>,
-    parse_facts: fn(WireFacts) -> Result<Facts, String>,
-) -> Result<Enrolled, EnrolError> {
+pub async fn run(server: &Unsealed, nonce: &[u8; 32], proof: Proof<'_>) -> Result<Enrolled, EnrolError> {
     let bad = |message: String| EnrolError::Bad("BadStatement", message);
-    let Ok(Statement { nonce: signed, fleet, csr_der, sealing_public_key, facts }) = Statement::decode(proof.statement)
-    else {
-        return Err(bad("the statement is no enrolment statement".into()));
-    };
+    let Claims { nonce: signed, fleet, csr_der, sealing_key, facts } = proof.claims;
     if signed != nonce || fleet != server.fleet.as_str() {
         return Err(bad("the statement answers another challenge; start again".into()));
     }
@@ -62,16 +68,15 @@ pub async fn run(
     if statement::verify(request.spki_der(), proof.statement, proof.signature).is_err() {
         return Err(bad("the signature is not by the key of the certificate request".into()));
     }
-    if SealingPublicKey::from_bytes(&sealing_public_key).is_err() {
+    if SealingPublicKey::from_bytes(&sealing_key).is_err() {
         return Err(bad("the sealing key is no X25519 public key".into()));
     }
-    let facts = parse_facts(facts.unwrap_or_default()).map_err(bad)?;
     let verb = Enrol {
         candidate: NodeId(uuid::Uuid::new_v4().to_string()),
         token: parse_token(proof.token)?,
         key: Digest(*request.pin().as_bytes()),
         csr: Bytes(csr_der),
-        sealing_key: Bytes(sealing_public_key),
+        sealing_key: Bytes(sealing_key),
         facts,
         from: proof.from.to_owned(),
     };
