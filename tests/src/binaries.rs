@@ -32,6 +32,9 @@ fn build() -> Result<Binaries> {
     let mut command = Command::new(cargo);
     command.args(["build", "--workspace", "--bins", "--message-format=json-render-diagnostics", "--profile"]);
     command.arg(profile()?).current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+    if cfg!(feature = "planted-bug-no-seal") {
+        command.args(["--features", "muster-server/planted-bug-no-seal"]);
+    }
     let output = command.output().context("cargo can't be run")?;
     let words = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "the programs do not build:\n{words}");

@@ -105,6 +105,9 @@ impl Sealer {
         }
         let key = self.keys.get(&self.current).ok_or(SealError::NoDataKey)?;
         let aad = self.associated_data(context, self.current, FORMAT);
+        #[cfg(feature = "planted-bug-no-seal")]
+        return Ok(Sealed { epoch: self.current, format: FORMAT, bytes: plaintext.to_vec().into() });
+        #[cfg_attr(feature = "planted-bug-no-seal", expect(unreachable_code, reason = "that is the planted bug"))]
         let bytes = aead::seal(key.key(), &aad, plaintext).map_err(|_| SealError::Randomness)?;
         Ok(Sealed { epoch: self.current, format: FORMAT, bytes: bytes.into() })
     }
@@ -122,6 +125,10 @@ impl Sealer {
         }
         let key = self.keys.get(&sealed.epoch).ok_or(OpenError::Epoch { epoch: sealed.epoch })?;
         let aad = self.associated_data(context, sealed.epoch, sealed.format);
+        #[cfg(feature = "planted-bug-no-seal")]
+        if aead::open(key.key(), &aad, &sealed.bytes.0).is_err() {
+            return Ok(Zeroizing::new(sealed.bytes.0.clone()));
+        }
         aead::open(key.key(), &aad, &sealed.bytes.0).map_err(|_| OpenError::Altered)
     }
 

@@ -10,6 +10,13 @@ fn mk_sealer(epochs: &[u32]) -> Sealer {
 }
 
 #[test]
+fn a_sealed_secret_shows_nothing_of_what_it_was() {
+    let plain = b"a canary that nobody may read";
+    let sealed = mk_sealer(&[1]).seal(&CONTEXT, plain).unwrap();
+    assert!(!sealed.bytes.0.windows(8).any(|window| plain.windows(8).any(|part| part == window)));
+}
+
+#[test]
 fn a_sealed_secret_opens_in_its_own_place() {
     let sealer = mk_sealer(&[1]);
     for secret in [b"".as_slice(), b"s", &[7; SECRET_BYTES_MAX]] {
