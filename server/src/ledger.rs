@@ -1,10 +1,13 @@
 //! The replicated truth as the rest of the server uses it: typed verbs in, typed replies and refusals out.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use muster_state::{Change, NodeId, Refusal, Request, State, VerbOf};
 
-use crate::consensus::{self, Changes, Consensus, ReadError, Update};
+use crate::{
+    consensus::{self, Changes, Consensus, ReadError, Update},
+    web::metrics::{self, Proposal},
+};
 
 /// How long a command may wait for its reply. A flush takes milliseconds; seconds mean that there is no leader.
 const PROPOSE_WITHIN: Duration = Duration::from_secs(15);
@@ -54,12 +57,24 @@ impl Ledger {
 
     /// Carries out one of Muster's own verbs, which are safe to repeat.
     pub async fn propose<V: VerbOf>(&self, verb: V) -> Result<V::Reply, ProposeError> {
-        Ok(self.consensus.perform(None, verb, PROPOSE_WITHIN).await??)
+        self.carry_out(None, verb).await
     }
 
     /// Carries out a verb for a caller whose retries are answered once and done once.
     pub async fn propose_for<V: VerbOf>(&self, request: Request, verb: V) -> Result<V::Reply, ProposeError> {
-        Ok(self.consensus.perform(Some(request), verb, PROPOSE_WITHIN).await??)
+        self.carry_out(Some(request), verb).await
+    }
+
+    async fn carry_out<V: VerbOf>(&self, request: Option<Request>, verb: V) -> Result<V::Reply, ProposeError> {
+        let began = Instant::now();
+        let outcome = self.consensus.perform(request, verb, PROPOSE_WITHIN).await;
+        let result = match &outcome {
+            Ok(Ok(_)) => Proposal::Done,
+            Ok(Err(_)) => Proposal::Refused,
+            Err(_) => Proposal::Failed,
+        };
+        metrics::proposal(result, began.elapsed());
+        Ok(outcome??)
     }
 
     /// Looks at this server's state, which may lie behind the leader's. Keep `look` short: applying waits for it.

@@ -22,18 +22,18 @@ const ROOMS: &[(&str, &str)] = &[
     // The client side: a stranger to everything that a server does. `pki`: an import is checked before anything is sent.
     ("cli", "kubeadm pki suggestion"),
     // What a server does.
-    ("api", "clock kubeadm ledger operations pki sessions"),
+    ("api", "clock kubeadm ledger operations pki sessions web"),
     ("conductor", "clock kubeadm ledger operations sessions"),
     ("operations", "clock kubeadm ledger pki seal sessions"),
     // What it does it with.
-    ("ledger", "consensus"),
+    ("ledger", "consensus web"),
     ("consensus", "storage"),
     ("pki", "seal"),
     ("storage", ""),
     ("seal", ""),
     ("kubeadm", "seal"),
     ("sessions", ""),
-    // What surrounds it.
+    // What surrounds it. `web` is entered for `web::metrics`, as `tracing` is for logs.
     ("web", ""),
     ("logging", "config"),
     ("config", "suggestion"),

@@ -18,6 +18,7 @@ use super::{caller, wire::statement};
 use crate::{
     ledger::ProposeError,
     operations::{Unsealed, enrol_machine, issue_certificate},
+    web::metrics::{self, AuthenticationFailure},
 };
 
 /// A machine signs within a second; a minute covers the slowest.
@@ -51,6 +52,7 @@ impl EnrolmentService for Enrolment {
                 Ok(issued) => Ok(answer(Answer::Issued(issued))),
                 Err(End::Refused(refused)) => {
                     tracing::info!(reason = refused.reason, from, "an enrolment was refused");
+                    count(&refused.reason);
                     Ok(answer(Answer::Refused(refused)))
                 }
                 Err(End::Broken(status)) => Err(status),
@@ -60,6 +62,19 @@ impl EnrolmentService for Enrolment {
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
+}
+
+/// Counts a refusal if it was the machine's identity that was refused, and not the moment.
+fn count(reason: &str) {
+    let failure = match reason {
+        "TokenUnknown" | "TokenSpent" | "TokenExpired" | "TokenRevoked" | "NotYourToken" => {
+            AuthenticationFailure::Token
+        }
+        "BadStatement" | "BadCertificateRequest" => AuthenticationFailure::Proof,
+        "Locked" => AuthenticationFailure::Locked,
+        _ => return,
+    };
+    metrics::authentication_failed(failure);
 }
 
 /// Why a conversation ends without a certificate.

@@ -23,6 +23,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 
+use crate::web::metrics::{self, AuthenticationFailure};
+
 /// A handshake that takes longer is a peer that wastes our memory: ten round trips of a bad line fit.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Handshakes under way; each costs a signature.
@@ -102,6 +104,7 @@ async fn handshake(acceptor: TlsAcceptor, stream: TcpStream, remote: SocketAddr,
         Ok(Ok(stream)) => stream,
         Ok(Err(err)) => {
             tracing::debug!(%remote, err = %err, "a TLS handshake failed");
+            metrics::authentication_failed(AuthenticationFailure::Handshake);
             return None;
         }
         Err(_) => {

@@ -20,6 +20,7 @@ use crate::{
         listener::{Limits, accept},
     },
     operations::Unsealed,
+    web::grpc::GrpcMetrics,
 };
 
 /// Unknown machines. A rack of 500 behind one address boots at once.
@@ -73,17 +74,19 @@ pub(super) fn serve(
         (Listener::Nodes, sockets.nodes, Some(Role::Node), NODES, Routes::new(join)),
         (Listener::Operators, sockets.operators, Some(Role::Operator), OPERATORS, Routes::new(admin)),
     ];
+    let measured = GrpcMetrics::of_contracts();
     for (listener, socket, role, limits, routes) in listeners {
         let verifier = role.map(|role| server.pki.role_verifier(role)).transpose()?;
         let tls = Arc::new(server_config_with(identity.clone(), verifier)?);
         let incoming = accept(socket, tls, limits, shutdown.clone());
-        let stop = shutdown.clone();
+        let (stop, measured) = (shutdown.clone(), measured.clone());
         tasks.spawn(async move {
             let served = Server::builder()
                 .max_concurrent_streams(STREAMS_PER_CONNECTION)
                 .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
                 .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
                 .http2_max_header_list_size(HEADERS_MAX)
+                .layer(measured)
                 .layer(AccessLayer(listener))
                 .add_routes(routes)
                 .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())

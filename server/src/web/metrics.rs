@@ -42,6 +42,8 @@ pub const RAFT_PROPOSALS: &str = "muster_raft_proposals_total";
 pub const RAFT_PROPOSAL_DURATION: &str = "muster_raft_proposal_duration_seconds";
 /// Fsyncs of the log.
 pub const STORAGE_SYNCS: &str = "muster_storage_syncs_total";
+/// One durable write of the log, from the batch to the end of its fsync. Recorded by the storage itself, which enters no room.
+pub const STORAGE_FLUSH_DURATION: &str = "muster_storage_flush_duration_seconds";
 /// Bytes of entries in the log.
 pub const STORAGE_SIZE: &str = "muster_storage_size_bytes";
 /// Agents whose stream this server holds.
@@ -104,6 +106,7 @@ pub(super) fn builder() -> Result<PrometheusBuilder, BuildError> {
     let of = |name: &str| Matcher::Full(name.to_owned());
     PrometheusBuilder::new()
         .set_buckets_for_metric(of(RAFT_PROPOSAL_DURATION), &WRITE_BUCKETS)?
+        .set_buckets_for_metric(of(STORAGE_FLUSH_DURATION), &WRITE_BUCKETS)?
         .set_buckets_for_metric(of(JOIN_DURATION), &JOIN_BUCKETS)?
         .set_buckets_for_metric(of(JOIN_PHASE_DURATION), &JOIN_BUCKETS)?
         .set_buckets_for_metric(of(GRPC_HANDLING), &CALL_BUCKETS)
@@ -147,6 +150,7 @@ fn describe() {
     }
     for (name, help) in [
         (RAFT_PROPOSAL_DURATION, "From proposing a command to its reply."),
+        (STORAGE_FLUSH_DURATION, "One durable write of the log, fsync included."),
         (JOIN_DURATION, "From admission to Ready."),
         (JOIN_PHASE_DURATION, "Time spent in each phase by nodes that became Ready."),
         (GRPC_HANDLING, "From the request to the last byte of the answer."),
@@ -245,11 +249,9 @@ pub fn agents_connected(role: Option<Role>, count: usize) {
 /// Why an identity was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthenticationFailure {
-    /// The TLS handshake failed.
+    /// The TLS handshake failed; a certificate of another role than the listener serves is one reason.
     Handshake,
-    /// A certificate of another role than the listener serves.
-    Role,
-    /// A certificate that the state does not know (any more).
+    /// A certificate that the state does not know any more, or of a node that was not let in.
     Unknown,
     /// The node is locked.
     Locked,
@@ -263,7 +265,6 @@ pub enum AuthenticationFailure {
 pub fn authentication_failed(reason: AuthenticationFailure) {
     let reason = match reason {
         AuthenticationFailure::Handshake => "handshake",
-        AuthenticationFailure::Role => "role",
         AuthenticationFailure::Unknown => "unknown",
         AuthenticationFailure::Locked => "locked",
         AuthenticationFailure::Token => "token",

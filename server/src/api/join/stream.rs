@@ -19,6 +19,7 @@ use crate::{
     clock::now_ms,
     ledger::ProposeError,
     operations::{Unsealed, instruction, payload},
+    web::metrics::{self, AuthenticationFailure},
 };
 
 type Out = mpsc::Sender<Result<ServerMessage, Status>>;
@@ -95,6 +96,7 @@ async fn instruct(
         Some((instruction::of(state, &node.id)?, record.revision, record.identity.sealing_key.clone(), current))
     });
     let Some((now, revision, sealing_key, true)) = found else {
+        metrics::authentication_failed(AuthenticationFailure::Unknown);
         return Err(Status::permission_denied("this identity is no longer accepted; see `muster get nodes`"));
     };
     if sent.as_ref() == Some(&now) {
