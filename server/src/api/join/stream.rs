@@ -5,7 +5,7 @@ use muster_proto::join::v1::{
     Welcome, agent_message::Message as FromAgent, server_message::Message as ToAgent,
 };
 use muster_state::{
-    NodeId,
+    NodeId, Refusal,
     command::{CompleteErrand, RecordHello, Release},
     record::Errand,
 };
@@ -187,7 +187,8 @@ async fn fresh_preflight(
     server.ledger.propose(verb).await.map_err(status::of_propose)
 }
 
-/// Commits a report. A refusal is final, so it is acknowledged too: sending it again would not change it.
+/// Commits a report. A refusal is final, so it is acknowledged too: sending it again would not change it. Not so for a
+/// locked node: the stream ends, and the agent keeps its report until the node is unlocked.
 async fn record_report(server: &Unsealed, node: &NodeCaller, report: Report) -> Result<(), Status> {
     let step = report.step.clone();
     let result = if let Some(number) = Errand::number_of(&report.step) {
@@ -200,7 +201,7 @@ async fn record_report(server: &Unsealed, node: &NodeCaller, report: Report) -> 
         server.ledger.propose(verb).await
     };
     match result {
-        Err(ProposeError::Refused(refusal)) => {
+        Err(ProposeError::Refused(refusal)) if !matches!(refusal, Refusal::Locked(_)) => {
             tracing::warn!(node = %node.id, step, why = %refusal, "a report was refused");
             Ok(())
         }
