@@ -63,8 +63,9 @@ pub async fn run(server: &Unsealed, nonce: &[u8; 32], proof: Proof<'_>) -> Resul
     if signed != nonce || fleet != server.fleet.as_str() {
         return Err(bad("the statement answers another challenge; start again".into()));
     }
-    let request =
-        CertificateRequest::parse(&csr_der).map_err(|err| EnrolError::Bad("BadCertificateRequest", err.to_string()))?;
+    // All that could keep the certificate from being signed is looked at here, before a token is used for it.
+    let request = CertificateRequest::parse(&csr_der).and_then(|request| request.check_nameless().map(|()| request));
+    let request = request.map_err(|err| EnrolError::Bad("BadCertificateRequest", err.to_string()))?;
     if statement::verify(request.spki_der(), proof.statement, proof.signature).is_err() {
         return Err(bad("the signature is not by the key of the certificate request".into()));
     }

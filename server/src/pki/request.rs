@@ -59,6 +59,14 @@ impl CertificateRequest {
         &self.public_key
     }
 
+    /// Checks that the request names nobody: a machine that enrols has no id to name yet.
+    ///
+    /// # Errors
+    /// [`RequestError::EarlyName`].
+    pub fn check_nameless(&self) -> Result<(), RequestError> {
+        if self.common_name.is_none() && self.identity.is_none() { Ok(()) } else { Err(RequestError::EarlyName) }
+    }
+
     /// Checks that the request names nobody, or the holder of `identity` and no one else.
     ///
     /// # Errors
@@ -142,6 +150,9 @@ pub enum RequestError {
         /// The id that would be certified.
         id: String,
     },
+    /// A name before there is one.
+    #[error("a machine that enrols has no id yet; the certificate request must name nobody")]
+    EarlyName,
     /// An attribute other than one request for extensions.
     #[error("the certificate request carries an attribute that is not granted; leave all attributes out")]
     Attribute,

@@ -97,3 +97,14 @@ fn bytes_that_are_no_request_are_refused() {
     assert_eq!(CertificateRequest::parse(&longer).unwrap_err(), RequestError::Unreadable);
     assert_eq!(CertificateRequest::parse(&[0; 4097]).unwrap_err(), RequestError::TooLong);
 }
+
+#[test]
+fn a_machine_that_enrols_may_name_nobody() {
+    assert_eq!(mk_request(&mk_plain()).unwrap().check_nameless(), Ok(()));
+    let mut named = mk_plain();
+    named.distinguished_name.push(DnType::CommonName, NODE);
+    assert_eq!(mk_request(&named).unwrap().check_nameless(), Err(RequestError::EarlyName));
+    let mut identified = mk_plain();
+    identified.subject_alt_names = vec![uri("spiffe://f/node/n")];
+    assert_eq!(mk_request(&identified).unwrap().check_nameless(), Err(RequestError::EarlyName));
+}
