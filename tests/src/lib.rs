@@ -26,4 +26,4 @@ pub use eventually::{MOMENT, SOON, WHILE, eventually, eventually_async};
 pub use machine::Machine;
 pub use process::Output;
 pub use sampler::Sampler;
-pub use server::{Door, Server};
+pub use server::{Door, Server, demo};

@@ -110,7 +110,12 @@ impl Process {
         Ok(())
     }
 
-    /// SIGTERM; give its end with [`Process::wait`].
+    /// SIGKILL, without waiting for the end.
+    pub(crate) fn strike(&self) -> Result<()> {
+        Ok(kill_process_group(Pid::from_child(&self.child), Signal::KILL)?)
+    }
+
+    /// SIGTERM; see its end with [`Process::wait`].
     pub(crate) fn terminate(&mut self) -> Result<()> {
         self.signal(Signal::TERM)
     }

@@ -15,7 +15,7 @@ use muster_agent::client::connect_server;
 use muster_trust::{Anchor, TlsIdentity, client_config};
 use tonic::transport::Channel;
 
-use crate::Server;
+use crate::{SOON, Server};
 
 pub use applicant::{Answer, Applicant, Conversation};
 pub use attached::{Attached, words_of};
@@ -47,6 +47,11 @@ impl Listener {
     }
 }
 
+/// Waits for an answer of a server, but not for ever: a test that hangs tells nothing.
+async fn soon<T>(what: &str, answer: impl Future<Output = T>) -> Result<T> {
+    tokio::time::timeout(SOON, answer).await.with_context(|| format!("{what}: no answer within {SOON:?}"))
+}
+
 /// A connection to a listener, with this identity or none. The server is checked as any client checks it.
 ///
 /// # Errors
@@ -55,7 +60,7 @@ pub async fn connect(server: &Server, listener: Listener, identity: Option<TlsId
     let pin = operator_pin(server)?;
     let config = client_config(Anchor::Pin(pin), None, identity)?;
     let url = format!("{}:{}", server.address(), listener.port()).parse()?;
-    Ok(connect_server(&url, Arc::new(config)).await?)
+    Ok(soon("a connection", connect_server(&url, Arc::new(config))).await??)
 }
 
 /// The pin of the fleet root as the operator's context has it, so that no call is needed to know it.

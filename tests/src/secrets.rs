@@ -18,6 +18,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 pub use scan::Hit;
+pub use state::state_of;
 
 /// Anything shorter could be found by chance, or is public anyway.
 const BYTES_MIN: usize = 12;

@@ -142,6 +142,14 @@ impl Server {
         self.process.take().context("the server does not run")?.kill()
     }
 
+    /// SIGKILL to the process while others use this value; [`Server::kill_and_restart`] follows.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn kill_process(&self) -> Result<()> {
+        self.process.as_ref().context("the server does not run")?.strike()
+    }
+
     /// SIGKILL, and at once another start on the same ports and data.
     ///
     /// # Errors
@@ -289,4 +297,15 @@ impl Server {
     pub fn machine(&self, name: &str) -> Result<Machine> {
         Machine::new(&self.home, name)
     }
+}
+
+/// Runs `muster demo` with these arguments to its end, without a terminal.
+///
+/// # Errors
+/// If it can't be started.
+pub fn demo(args: &[&str]) -> Result<Output> {
+    let home = tempfile::tempdir()?;
+    let mut muster = command(&binaries()?.muster, home.path());
+    muster.arg("demo").args(args);
+    run(muster, "")
 }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use super::{Certified, Listener, connect};
+use super::{Certified, Listener, connect, soon};
 use crate::Server;
 
 /// The keys and the hardware of a machine that is no program of ours.
@@ -62,6 +62,7 @@ impl Applicant {
             product: invented.product,
             macs: invented.macs,
             hostname: invented.hostname,
+            addresses: invented.addresses,
             ..Facts::default()
         };
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
@@ -158,8 +159,8 @@ impl Conversation {
         let hello = Hello { agent_version: "0.0.0".to_owned(), protocol: 1 };
         say.send(EnrolRequest { message: Some(Said::Hello(hello)) }).await?;
         let mut client = EnrolmentServiceClient::new(channel);
-        let mut heard = client.enrol(ReceiverStream::new(said)).await?.into_inner();
-        match heard.message().await?.and_then(|answer| answer.message) {
+        let mut heard = soon("an enrolment", client.enrol(ReceiverStream::new(said))).await??.into_inner();
+        match soon("a challenge", heard.message()).await??.and_then(|answer| answer.message) {
             Some(Heard::Challenge(challenge)) => Ok(Self { challenge, say, heard }),
             other => bail!("no challenge: {other:?}"),
         }
@@ -179,7 +180,8 @@ impl Conversation {
     /// # Errors
     /// If the stream ends or breaks.
     pub async fn next(&mut self) -> Result<Answer> {
-        match self.heard.message().await?.and_then(|answer| answer.message).context("the stream ended")? {
+        let answer = soon("an answer to a proof", self.heard.message()).await??;
+        match answer.and_then(|answer| answer.message).context("the stream ended")? {
             Heard::Pending(pending) => Ok(Answer::Pending(pending)),
             Heard::Issued(issued) => Ok(Answer::Issued(issued)),
             Heard::Refused(refused) => Ok(Answer::Refused(refused)),

@@ -1,5 +1,7 @@
 //! A node's stream.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use anyhow::{Result, anyhow};
 use muster_proto::join::v1::agent_message::Message as Said;
 use muster_proto::join::v1::join_service_client::JoinServiceClient;
@@ -9,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
-use super::{Applicant, Certified, Listener, connect};
+use super::{Applicant, Certified, Listener, connect, soon};
 use crate::Server;
 
 /// An open stream.
@@ -32,6 +34,7 @@ impl Attached {
             kubelet_version: version(),
             kubectl_version: version(),
             container_runtime: "rehearsal 1.0.0".to_owned(),
+            agent_unix_ms: u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?,
             ..Preflight::default()
         };
         let hello = Hello {
@@ -43,7 +46,8 @@ impl Attached {
             rehearsed: true,
         };
         say.send(AgentMessage { message: Some(Said::Hello(hello)) }).await?;
-        let heard = JoinServiceClient::new(channel).attach(ReceiverStream::new(said)).await?.into_inner();
+        let mut client = JoinServiceClient::new(channel);
+        let heard = soon("a stream", client.attach(ReceiverStream::new(said))).await??.into_inner();
         Ok(Self { say, heard })
     }
 
@@ -76,7 +80,8 @@ impl Attached {
     }
 
     async fn next(&mut self) -> Result<Heard> {
-        let message = self.heard.message().await?.ok_or_else(|| anyhow!("the server closed the stream"))?;
+        let message =
+            soon("a message", self.heard.message()).await??.ok_or_else(|| anyhow!("the server closed the stream"))?;
         message.message.ok_or_else(|| anyhow!("an empty message"))
     }
 
@@ -86,7 +91,7 @@ impl Attached {
     /// If it ended without one.
     pub async fn end(&mut self) -> Result<Status> {
         loop {
-            match self.heard.message().await {
+            match soon("the end of the stream", self.heard.message()).await? {
                 Ok(Some(_)) => {}
                 Ok(None) => return Err(anyhow!("the stream ended without a word")),
                 Err(status) => return Ok(status),

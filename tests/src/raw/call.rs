@@ -9,6 +9,8 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 
+use super::soon;
+
 /// What became of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -49,12 +51,11 @@ pub async fn call(channel: Channel, path: &str) -> Result<Outcome> {
     }
     // Every message decodes from no bytes, and a unary call is a stream of one message on the wire.
     let one = tokio_stream::once(());
-    let answer = grpc.streaming(Request::new(one), path, ProstCodec::<(), ()>::default()).await;
-    let first = match answer {
-        Ok(response) => response.into_inner().message().await,
-        Err(status) => Err(status),
-    };
-    Ok(first.map_or_else(outcome_of, |_| Outcome::Served(Code::Ok)))
+    let first = soon("a call", async {
+        let answer = grpc.streaming(Request::new(one), path, ProstCodec::<(), ()>::default()).await;
+        answer?.into_inner().message().await
+    });
+    Ok(first.await?.map_or_else(outcome_of, |_| Outcome::Served(Code::Ok)))
 }
 
 fn outcome_of(status: Status) -> Outcome {

@@ -9,7 +9,7 @@ use rcgen::KeyPair;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::{Applicant, Listener, connect};
+use super::{Applicant, Listener, connect, soon};
 use crate::Server;
 
 /// A node's key with its certificate.
@@ -55,9 +55,19 @@ impl Certified {
     /// # Errors
     /// If the server is not reached; what it answers is inside.
     pub async fn renew(&self, server: &Server, next: &Applicant) -> Result<Result<RenewResponse, tonic::Status>> {
+        self.renew_with(server, next.request()?).await
+    }
+
+    /// Asks with any request.
+    ///
+    /// # Errors
+    /// As [`Certified::renew`].
+    pub async fn renew_with(&self, server: &Server, csr_der: Vec<u8>) -> Result<Result<RenewResponse, tonic::Status>> {
         let channel = connect(server, Listener::Nodes, Some(self.tls())).await?;
-        let request = RenewRequest { csr_der: next.request()?, generation: self.generation };
-        Ok(JoinServiceClient::new(channel).renew(request).await.map(tonic::Response::into_inner))
+        let request = RenewRequest { csr_der, generation: self.generation };
+        let mut client = JoinServiceClient::new(channel);
+        let answer = soon("a renewal", client.renew(request)).await?;
+        Ok(answer.map(tonic::Response::into_inner))
     }
 }
 

@@ -18,7 +18,7 @@ use super::Inventory;
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
 pub(super) async fn add(inventory: &mut Inventory, data_dir: &Path, seal_key: &Path, id: u64) -> Result<()> {
-    let state = read(data_dir, id).await?;
+    let state = state_of(data_dir, id).await?;
     let Some(fleet) = &state.fleet else { return Ok(()) };
     let text = fs::read_to_string(seal_key).with_context(|| seal_key.display().to_string())?;
     inventory.add("seal key", &hex::decode(text.trim()).context("the seal key is not hexadecimal")?);
@@ -56,8 +56,11 @@ fn add_bootstrap_token(inventory: &mut Inventory, sealer: &Sealer, token: &Boots
     Ok(())
 }
 
-/// The state of a stopped server. Opening takes a lock and may write, so it is done with a copy.
-pub(crate) async fn read(data_dir: &Path, id: u64) -> Result<State> {
+/// The state of a stopped server with this id. Opening takes a lock and may write, so it is done with a copy.
+///
+/// # Errors
+/// If the data can't be read.
+pub async fn state_of(data_dir: &Path, id: u64) -> Result<State> {
     let copy = tempfile::tempdir()?;
     let copied = copy.path().join("data");
     copy_tree(data_dir, &copied)?;
