@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Lines kept per node: a whole `kubeadm init -v` is about 400.
 const LINES_MAX: usize = 1_000;
+/// Nodes whose lines are kept: with lines of 1 KiB at most this is 256 MiB at the very worst. The longest silent goes first.
+const NODES_WITH_LINES_MAX: usize = 256;
 
 /// A line of a node's output, scrubbed by its agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +40,7 @@ struct Inner {
     streams: Mutex<BTreeMap<NodeId, (u64, CancellationToken)>>,
     lines: Mutex<BTreeMap<NodeId, VecDeque<Line>>>,
     changed: watch::Sender<u64>,
+    logged: watch::Sender<u64>,
 }
 
 /// One attached stream; detaches when dropped.
@@ -84,8 +87,13 @@ impl Sessions {
                 kept.pop_front();
             }
         }
+        if all.len() > NODES_WITH_LINES_MAX
+            && let Some(oldest) = oldest(&all, node)
+        {
+            all.remove(&oldest);
+        }
         drop(all);
-        self.notify();
+        self.inner.logged.send_modify(|count| *count += 1);
     }
 
     /// Lines of a node after a sequence number.
@@ -95,7 +103,12 @@ impl Sessions {
         kept.filter(|line| line.sequence > sequence).cloned().collect()
     }
 
-    /// Wakes on every attachment, detachment and line.
+    /// Wakes on every line.
+    pub fn logged(&self) -> watch::Receiver<u64> {
+        self.inner.logged.subscribe()
+    }
+
+    /// Wakes on every attachment and detachment.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.inner.changed.subscribe()
     }
@@ -103,6 +116,12 @@ impl Sessions {
     fn notify(&self) {
         self.inner.changed.send_modify(|count| *count += 1);
     }
+}
+
+/// The node that has been silent longest, other than the one that speaks now.
+fn oldest(all: &BTreeMap<NodeId, VecDeque<Line>>, speaks: &NodeId) -> Option<NodeId> {
+    let silent = all.iter().filter(|(node, _)| *node != speaks);
+    silent.min_by_key(|(_, lines)| lines.back().map_or(0, |line| line.at_ms)).map(|(node, _)| node.clone())
 }
 
 impl Drop for Session {

@@ -2,14 +2,14 @@
 
 mod stream;
 
-use std::pin::Pin;
+use std::{pin::Pin, time::Duration};
 
 use muster_proto::join::v1::{
     AgentMessage, RenewRequest, RenewResponse, ServerMessage, agent_message::Message as FromAgent,
     join_service_server::JoinService,
 };
 use muster_state::{Refusal, command::ConfirmIdentity};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -22,6 +22,8 @@ use crate::{
 /// Messages to one agent that wait for its connection. Instructions are built from the latest state when there is
 /// room, so a slow reader gets the latest and never a growing queue.
 const TO_AGENT: usize = 8;
+/// An agent says who it is with its first packet; a slow line needs seconds.
+const HELLO_WITHIN: Duration = Duration::from_secs(30);
 
 /// The join service.
 pub struct Join {
@@ -38,7 +40,13 @@ impl JoinService for Join {
         let mut from_agent = request.into_inner();
         let confirm = ConfirmIdentity { node: node.id.clone(), key: node.key };
         self.server.ledger.propose(confirm).await.map_err(of_identity)?;
-        let Some(AgentMessage { message: Some(FromAgent::Hello(hello)) }) = from_agent.message().await? else {
+        let first = tokio::select! {
+            () = self.server.stopping.cancelled() => return Err(Status::unavailable("the server is stopping")),
+            first = timeout(HELLO_WITHIN, from_agent.message()) => {
+                first.map_err(|_| Status::deadline_exceeded("the first message must be Hello, at once"))??
+            }
+        };
+        let Some(AgentMessage { message: Some(FromAgent::Hello(hello)) }) = first else {
             return Err(Status::invalid_argument("the first message must be Hello"));
         };
         stream::record_hello(&self.server, &node, hello).await?;

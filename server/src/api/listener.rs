@@ -90,8 +90,11 @@ async fn accept_loop(
         };
         let (acceptor, accepted, handshakes) = (acceptor.clone(), accepted.clone(), handshakes.clone());
         tokio::spawn(async move {
-            let Ok(_permit) = handshakes.acquire().await else { return };
-            if let Some(connection) = handshake(acceptor, stream, remote, place).await {
+            // Waiting for a turn is bounded too: a crowd of idle connections must not hold places for minutes.
+            let Ok(Ok(turn)) = timeout(HANDSHAKE_TIMEOUT, handshakes.acquire()).await else { return };
+            let connection = handshake(acceptor, stream, remote, place).await;
+            drop(turn);
+            if let Some(connection) = connection {
                 let _ = accepted.send(Ok(connection)).await;
             }
         });

@@ -1,11 +1,6 @@
 //! The first operator's credentials, for the host the server runs on.
 
-use std::{
-    fs::{self, OpenOptions},
-    io::Write as _,
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _, path::Path};
 
 use anyhow::Context as _;
 
@@ -48,20 +43,24 @@ impl FirstContext {
         if write_first_context(config, name, &context)? == Outcome::NameTaken {
             anyhow::bail!("{} has a context {name:?} of another fleet; it was left alone", config.display());
         }
-        write_new(&context.certificate, 0o644, self.certificate_pem.as_bytes())?;
-        write_new(&context.key, 0o600, key_to_pem(&self.key).as_bytes())?;
+        // Key and certificate belong together: both as they are, or both new.
+        if !(context.certificate.exists() && context.key.exists()) {
+            replace(&context.key, 0o600, key_to_pem(&self.key).as_bytes())?;
+            replace(&context.certificate, 0o644, self.certificate_pem.as_bytes())?;
+        }
         Ok(context)
     }
 }
 
-/// Writes a file with its mode from the first byte on; one that is there already is the operator's and stays.
-fn write_new(path: &Path, mode: u32, content: &[u8]) -> anyhow::Result<()> {
-    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path);
-    match file {
-        Ok(mut file) => {
-            file.write_all(content).and_then(|()| file.sync_all()).with_context(|| path.display().to_string())
-        }
-        Err(err) if err.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(err) => Err(err).with_context(|| path.display().to_string()),
-    }
+/// Replaces a file as a whole, with its mode from the first byte on.
+fn replace(path: &Path, mode: u32, content: &[u8]) -> anyhow::Result<()> {
+    let folder = path.parent().context("a credential's path has no folder")?;
+    let write = || {
+        let permissions = fs::Permissions::from_mode(mode);
+        let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder)?;
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)
+    };
+    write().map(|_file| ()).with_context(|| path.display().to_string())
 }

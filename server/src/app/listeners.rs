@@ -25,8 +25,9 @@ use crate::{
 
 /// Unknown machines. A rack of 500 behind one address boots at once.
 const ENROLMENT: Limits = Limits { connections: 12_000, per_address: 1_024 };
-/// Nodes hold one connection each; a renewal overlaps.
-const NODES: Limits = Limits { connections: 24_000, per_address: 24_000 };
+/// Nodes hold one connection each; a renewal overlaps. A site of 4,000 may stand behind one address, and no single
+/// address can take all places.
+const NODES: Limits = Limits { connections: 24_000, per_address: 8_000 };
 /// People and pipelines.
 const OPERATORS: Limits = Limits { connections: 512, per_address: 256 };
 /// Messages from agents: a CSR, facts and a page of log lines fit many times.
@@ -82,7 +83,7 @@ pub(super) fn serve(
         let (stop, measured) = (shutdown.clone(), measured.clone());
         tasks.spawn(async move {
             let served = Server::builder()
-                .max_concurrent_streams(STREAMS_PER_CONNECTION)
+                .max_concurrent_streams(if listener == Listener::Enrolment { 2 } else { STREAMS_PER_CONNECTION })
                 .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
                 .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
                 .http2_max_header_list_size(HEADERS_MAX)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 use muster_state::{
     ClusterId, TokenId,
+    command::ReleaseJoinCommand,
     record::{BootstrapToken as Record, BootstrapTokenState, Cluster, Purpose, Role},
 };
 use tokio::time::timeout;
@@ -37,7 +38,13 @@ pub struct Line {
 }
 
 /// Takes a live token of that role, or mints one and waits until a custodian has made it known to the cluster.
-pub async fn run(server: &Unsealed, id: &ClusterId, role: Role, ttl_ms: u64) -> Result<Line, OperationError> {
+pub async fn run(
+    server: &Unsealed,
+    id: &ClusterId,
+    role: Role,
+    ttl_ms: u64,
+    caller: String,
+) -> Result<Line, OperationError> {
     let cluster =
         server.ledger.read(|state| state.cluster(id).cloned()).map_err(crate::ledger::ProposeError::Refused)?;
     check(server, &cluster, role)?;
@@ -49,6 +56,11 @@ pub async fn run(server: &Unsealed, id: &ClusterId, role: Role, ttl_ms: u64) -> 
             present(server, &minted).await?
         }
     };
+    // Trust rule 6: the log says who gets it before anything is unsealed; without a quorum no secret moves.
+    server.ledger.propose(ReleaseJoinCommand { token: token.id.clone(), role, caller }).await?;
+    // Read again: the certificate key may have been replaced while a custodian was waited for.
+    let cluster =
+        server.ledger.read(|state| state.cluster(id).cloned()).map_err(crate::ledger::ProposeError::Refused)?;
     render(server, &cluster, role, &token)
 }
 

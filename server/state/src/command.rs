@@ -139,6 +139,7 @@ verbs! {
     mint_bootstrap_token::MintBootstrapToken -> (),
     open_errand::OpenErrand -> u64,
     release::Release -> (),
+    release_join_command::ReleaseJoinCommand -> (),
     report::Report -> (),
     complete_errand::CompleteErrand -> (),
     replace_certificate_key::ReplaceCertificateKey -> (),

@@ -24,7 +24,7 @@ pub(super) fn follow(server: &Unsealed, request: Request<FollowLogsRequest>) -> 
 }
 
 async fn feed(sessions: Sessions, node: NodeId, follow: bool, reader: Reader<LogLine>) -> Result<(), Gone> {
-    let mut changed = sessions.changed();
+    let mut changed = sessions.logged();
     let mut after = 0;
     loop {
         // Before the look, so that a line that comes after it wakes this again.

@@ -75,10 +75,10 @@ pub(super) async fn renew(server: &Unsealed, request: Request<RenewTokenRequest>
 
 /// The line is made anew for a retry: no reply that holds a secret is stored. A retry finds the token of the first.
 pub(super) async fn join_command(server: &Unsealed, request: Request<CreateJoinCommandRequest>) -> Answer<JoinCommand> {
-    let (_, CreateJoinCommandRequest { cluster, role, ttl_seconds, .. }) = changing(request)?;
+    let (request, CreateJoinCommandRequest { cluster, role, ttl_seconds, .. }) = changing(request)?;
     let parsed = cluster_id(server, &cluster).and_then(|id| Ok((id, join_role(&role)?, join_ttl(ttl_seconds)?)));
     let (id, role, ttl_ms) = parsed.map_err(of_operation)?;
-    let line = join::run(server, &id, role, ttl_ms).await.map_err(of_operation)?;
+    let line = join::run(server, &id, role, ttl_ms, request.caller).await.map_err(of_operation)?;
     Ok(Response::new(JoinCommand {
         line: line.text.expose().to_owned(),
         expires: timestamp(line.expires_ms),

@@ -7,6 +7,7 @@ use muster_proto::join::v1::{
 use muster_state::{
     NodeId, Refusal,
     command::{CompleteErrand, RecordHello, Release},
+    limits::{CLAIM_MAX, clip_to},
     record::Errand,
 };
 use muster_trust::sealing::{SealingPublicKey, seal_to};
@@ -111,6 +112,8 @@ async fn instruct(
                     // The state went on between reading and releasing: the change that did it wakes this stream again.
                     return Ok(());
                 }
+                // That step waits. The rest of the instruction goes out, and reports still come in.
+                Err(ReleaseError::Unmade) => wire_step.open = false,
                 Err(ReleaseError::Failed(status)) => return Err(status),
             }
         }
@@ -121,7 +124,11 @@ async fn instruct(
 }
 
 enum ReleaseError {
+    /// The state has moved on.
     Moved,
+    /// The payload can't be made; the log says why.
+    Unmade,
+    /// Nothing could be proposed.
     Failed(Status),
 }
 
@@ -145,7 +152,7 @@ async fn released(
     }
     let failed = |err: anyhow::Error| {
         tracing::error!(node = %node.id, step, err = %format!("{err:#}"), "a payload could not be made");
-        ReleaseError::Failed(Status::internal("the payload of a step could not be made; the server's log says why"))
+        ReleaseError::Unmade
     };
     let payload = payload::render(server, &node.id, step).map_err(failed)?;
     let context =
@@ -161,6 +168,7 @@ async fn take(server: &Unsealed, node: &NodeCaller, message: FromAgent, out: &Ou
         FromAgent::Hello(hello) => record_hello(server, node, hello).await,
         FromAgent::Preflight(preflight) => fresh_preflight(server, &node.id, preflight).await,
         FromAgent::Log(LogLines { step, lines, .. }) => {
+            let step = clip_to(&step, CLAIM_MAX);
             server.sessions.log(&node.id, &step, wire::log::clip(lines), now_ms());
             Ok(())
         }

@@ -1,5 +1,7 @@
 //! Lines of output from an agent.
 
+use muster_state::limits::clip_to;
+
 /// Lines of one message.
 const LINES_MAX: usize = 100;
 /// Bytes of one line.
@@ -10,11 +12,7 @@ pub fn clip(lines: Vec<String>) -> Vec<String> {
     lines.into_iter().take(LINES_MAX).map(clip_line).collect()
 }
 
-fn clip_line(mut line: String) -> String {
-    let mut end = line.len().min(LINE_MAX);
-    while !line.is_char_boundary(end) {
-        end -= 1;
-    }
-    line.truncate(end);
-    line
+/// A copy: cutting in place would keep what was allocated for the whole.
+fn clip_line(line: String) -> String {
+    clip_to(&line, LINE_MAX)
 }

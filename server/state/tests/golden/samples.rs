@@ -7,8 +7,8 @@ use muster_state::{
     command::{
         AcceptTime, ApproveNode, ChooseFirst, CompleteErrand, ConfirmIdentity, DenyNode, Enrolled, ErrandOutcome,
         FreePermit, GrantPermit, Instruct, IssueCertificate, JudgePreflight, LockNode, MintBootstrapToken, OpenErrand,
-        RecordHello, RecordTokenMisuse, Release, RemoveNode, RenewEnrolmentToken, RenewIdentity, ReplaceCertificateKey,
-        Report, RetryNode, RevokeToken, StepOutcome, Sweep, UnlockNode, UpdateCluster,
+        RecordHello, RecordTokenMisuse, Release, ReleaseJoinCommand, RemoveNode, RenewEnrolmentToken, RenewIdentity,
+        ReplaceCertificateKey, Report, RetryNode, RevokeToken, StepOutcome, Sweep, UnlockNode, UpdateCluster,
     },
     facts::{Finding, Preflight, Selector},
     record::{Certificate, ErrandKind, EtcdMember, Observation, Origin, PermitKind, Purpose, Role, Verb as Step},
@@ -159,6 +159,8 @@ fn planning() -> Vec<(&'static str, Command)> {
         key: digest(1),
         caller: "spiffe://fleet/server/1".into(),
     };
+    let join_line =
+        ReleaseJoinCommand { token: "b1".into(), role: Role::Worker, caller: "spiffe://fleet/operator/ann".into() };
     let free =
         FreePermit { cluster: cluster(), kind: PermitKind::EtcdJoin, holder: node(), reason: "it burned".into() };
     vec![
@@ -166,6 +168,7 @@ fn planning() -> Vec<(&'static str, Command)> {
         ("GrantPermit-init", plain(GrantPermit { cluster: cluster(), kind: PermitKind::Init, node: node() })),
         ("GrantPermit-etcd-join", plain(GrantPermit { cluster: cluster(), kind: PermitKind::EtcdJoin, node: node() })),
         ("FreePermit", plain(free)),
+        ("ReleaseJoinCommand", plain(join_line)),
         ("MintBootstrapToken-node", plain(mint(Purpose::Node(node())))),
         ("MintBootstrapToken-join-command", plain(mint(Purpose::JoinCommand(Role::ControlPlane)))),
         ("OpenErrand-apply", errand(ErrandKind::ApplyTokens(vec!["b1".into()]))),
@@ -221,6 +224,7 @@ pub(super) fn replies() -> Vec<(&'static str, Reply)> {
         ("MintBootstrapToken", Reply::MintBootstrapToken(())),
         ("OpenErrand", Reply::OpenErrand(12)),
         ("Release", Reply::Release(())),
+        ("ReleaseJoinCommand", Reply::ReleaseJoinCommand(())),
         ("Report", Reply::Report(())),
         ("CompleteErrand", Reply::CompleteErrand(())),
         ("ReplaceCertificateKey", Reply::ReplaceCertificateKey(())),

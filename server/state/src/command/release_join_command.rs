@@ -1,0 +1,31 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Refusal, State, TokenId,
+    record::{Purpose, Role},
+    state::Context,
+};
+
+/// Lets a join line with this token (and for control planes the certificate key) go to an operator. Only after this has
+/// committed does a voter unseal; it is the audit record too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseJoinCommand {
+    /// Public id of the token.
+    pub token: TokenId,
+    /// What the line joins as.
+    pub role: Role,
+    /// SPIFFE id of the operator.
+    pub caller: String,
+}
+
+impl ReleaseJoinCommand {
+    pub(super) fn apply(self, state: &mut State, context: Context) -> Result<(), Refusal> {
+        let token = state.bootstrap_tokens.get(&self.token);
+        let token = token.filter(|token| token.purpose == Purpose::JoinCommand(self.role) && token.is_live(context.now_ms));
+        let Some(token) = token else { return Err(Refusal::not_found("live token for a join line", self.token)) };
+        let cluster = token.cluster.clone();
+        let text = format!("a join line ({}) with token {} goes to {}", self.role, self.token, self.caller);
+        state.event(false, "SecretsReleased", text, Some(cluster), None);
+        Ok(())
+    }
+}
