@@ -26,6 +26,10 @@ lab:
     @test -x "${K8S_LAB:?is the directory whose bin/ holds kubeadm}/bin/kubeadm"
     cargo test --workspace -- lab
 
+# Durable commands per second on the disk of DIRECTORY (default: the temporary one). Figures go to docs/performance.md.
+bench directory="":
+    cargo bench -p muster-tests --bench commands -- {{directory}}
+
 # The agent as it is shipped: one static file, size first.
 agent:
     RUSTFLAGS="-C target-feature=+crt-static" cargo build --profile agent --bin muster-agent --target x86_64-unknown-linux-gnu
