@@ -1,8 +1,8 @@
 //! Encryption of every secret before it enters the Raft log.
 //!
 //! In reading order: what a secret is in memory (`secret`), where the key of a server comes from (`key_source`, `seal_key`),
-//! how the fleet's data keys are kept under it (`data_key`) and given to another voter (`handover`), and how secrets are
-//! sealed with them (`sealer`, `state`).
+//! how the fleet's data keys and a server's own secrets are kept under it (`wrapping`, `data_key`) and data keys given to
+//! another voter (`handover`), and how secrets are sealed with them (`sealer`, `state`).
 //!
 //! Deliberately absent: who may see a secret. That is decided in the log, before anything here is called.
 
@@ -14,6 +14,7 @@ mod seal_key;
 mod sealer;
 mod secret;
 mod state;
+mod wrapping;
 
 pub use data_key::{DataKey, UnwrapError, WrapContext, WrappedDataKey};
 pub use handover::{hand_over, receive};

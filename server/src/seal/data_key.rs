@@ -5,12 +5,11 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::aead::{self, AssociatedData, KEY_BYTES, Key};
-use super::seal_key::{Derivation, KEY_ID_BYTES, SealKey, key_id};
+use super::seal_key::SealKey;
 use super::sealer::SealError;
+use super::wrapping;
 
 const DOMAIN: &str = "muster/data-key/v1";
-/// Layout of a wrapped key: this number, derivation, key id, nonce, ciphertext, tag.
-const FORMAT: u8 = 1;
 
 /// The key that seals the secrets of one epoch. A new epoch starts when a server is removed.
 #[derive(Clone)]
@@ -52,15 +51,8 @@ impl DataKey {
     /// # Errors
     /// If the system has no randomness.
     pub fn wrap(&self, seal_key: &SealKey, context: &WrapContext<'_>) -> Result<WrappedDataKey, SealError> {
-        let derivation = seal_key.derivation().map_err(|_| SealError::Randomness)?;
-        let wrapping = seal_key.derive(derivation).ok_or(SealError::Randomness)?;
-        let mut bytes = vec![FORMAT];
-        derivation.encode(&mut bytes);
-        bytes.extend_from_slice(&key_id(&wrapping));
-        let aad = associated_data(context, self.epoch, &bytes);
-        let sealed = aead::seal(&wrapping, &aad, self.key.as_slice()).map_err(|_| SealError::Randomness)?;
-        bytes.extend_from_slice(&sealed);
-        Ok(WrappedDataKey { bytes })
+        let aad = |header: &[u8]| associated_data(context, self.epoch, header);
+        Ok(WrappedDataKey { bytes: wrapping::wrap(seal_key, aad, self.key.as_slice())? })
     }
 
     /// Decrypts what [`DataKey::wrap`] made for the same server, fleet and epoch. With a passphrase it occupies a thread
@@ -74,13 +66,7 @@ impl DataKey {
         epoch: u32,
         wrapped: &WrappedDataKey,
     ) -> Result<Self, UnwrapError> {
-        let parts = Parts::of(&wrapped.bytes)?;
-        let wrapping = seal_key.derive(parts.derivation).ok_or(UnwrapError::OtherKind)?;
-        if key_id(&wrapping) != parts.key_id {
-            return Err(UnwrapError::WrongKey);
-        }
-        let aad = associated_data(context, epoch, parts.header);
-        let key = aead::open(&wrapping, &aad, parts.sealed).map_err(|_| UnwrapError::Altered)?;
+        let key = wrapping::unwrap(seal_key, |header| associated_data(context, epoch, header), &wrapped.bytes)?;
         Self::from_bytes(epoch, &key).ok_or(UnwrapError::Altered)
     }
 }
@@ -105,26 +91,6 @@ pub struct WrapContext<'a> {
 pub struct WrappedDataKey {
     /// As it is stored.
     pub bytes: Vec<u8>,
-}
-
-struct Parts<'a> {
-    header: &'a [u8],
-    derivation: Derivation,
-    key_id: [u8; KEY_ID_BYTES],
-    sealed: &'a [u8],
-}
-
-impl<'a> Parts<'a> {
-    fn of(bytes: &'a [u8]) -> Result<Self, UnwrapError> {
-        let (format, rest) = bytes.split_first().ok_or(UnwrapError::Format)?;
-        if *format != FORMAT {
-            return Err(UnwrapError::Format);
-        }
-        let (derivation, rest) = Derivation::decode(rest).ok_or(UnwrapError::Format)?;
-        let (key_id, sealed) = rest.split_first_chunk::<KEY_ID_BYTES>().ok_or(UnwrapError::Format)?;
-        let header = &bytes[..bytes.len() - sealed.len()];
-        Ok(Self { header, derivation, key_id: *key_id, sealed })
-    }
 }
 
 fn associated_data(context: &WrapContext<'_>, epoch: u32, header: &[u8]) -> Vec<u8> {
