@@ -2,15 +2,16 @@
 
 use std::{env, error::Error, path::PathBuf};
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "muster/enrolment/v1/enrolment.proto",
     "muster/join/v1/join.proto",
     "muster/admin/v1/admin.proto",
+    "muster/internal/raft/v1/raft.proto",
     "etcd/members.proto",
 ];
 
-/// Messages that carry a secret: their `Debug` is written by hand in `src/redacted.rs`.
-const SECRET: [&str; 7] = [
+/// Messages that carry a secret, or what may be one: their `Debug` is written by hand in `src/redacted.rs`.
+const SECRET: [&str; 12] = [
     ".muster.enrolment.v1.Proof",
     ".muster.join.v1.StepPayload",
     ".muster.join.v1.File",
@@ -18,6 +19,11 @@ const SECRET: [&str; 7] = [
     ".muster.admin.v1.ImportClusterRequest",
     ".muster.admin.v1.JoinCommand",
     ".muster.admin.v1.CreateTokenRequest",
+    ".muster.internal.raft.v1.Entry",
+    ".muster.internal.raft.v1.InstallSnapshotRequest",
+    ".muster.internal.raft.v1.Parcel",
+    ".muster.internal.raft.v1.Answered",
+    ".muster.internal.raft.v1.RenderPayloadResponse",
 ];
 
 #[expect(clippy::disallowed_methods, reason = "cargo tells a build script where to write by the environment")]

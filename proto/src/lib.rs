@@ -33,6 +33,17 @@ pub mod admin {
     }
 }
 
+/// What only servers say, and only to each other.
+pub mod internal {
+    /// Raft and what goes with it.
+    pub mod raft {
+        /// Version 1.
+        pub mod v1 {
+            tonic::include_proto!("muster.internal.raft.v1");
+        }
+    }
+}
+
 /// The one call of etcd's own API that Muster makes (`etcdserverpb.Cluster/MemberList`).
 pub mod etcd {
     tonic::include_proto!("etcdserverpb");

@@ -20,4 +20,9 @@ redact!(
     crate::admin::v1::ImportClusterRequest,
     crate::admin::v1::JoinCommand,
     crate::admin::v1::CreateTokenRequest,
+    crate::internal::raft::v1::Entry,
+    crate::internal::raft::v1::InstallSnapshotRequest,
+    crate::internal::raft::v1::Parcel,
+    crate::internal::raft::v1::Answered,
+    crate::internal::raft::v1::RenderPayloadResponse,
 );

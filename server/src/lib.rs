@@ -13,6 +13,7 @@ pub mod kubeadm;
 pub mod ledger;
 pub mod logging;
 pub mod operations;
+pub mod peers;
 pub mod pki;
 pub mod seal;
 pub mod sessions;

@@ -17,6 +17,8 @@ pub enum Listener {
     Nodes,
     /// 9445: operator certificates.
     Operators,
+    /// 9446: server certificates.
+    Peers,
 }
 
 /// Every RPC and the one listener that serves it.
@@ -46,6 +48,16 @@ const TABLE: &[(&str, Listener)] = &[
     ("/muster.admin.v1.AdminService/ListEvents", Listener::Operators),
     ("/muster.admin.v1.AdminService/WatchEvents", Listener::Operators),
     ("/muster.admin.v1.AdminService/FollowLogs", Listener::Operators),
+    ("/muster.internal.raft.v1.PeerService/Append", Listener::Peers),
+    ("/muster.internal.raft.v1.PeerService/Vote", Listener::Peers),
+    ("/muster.internal.raft.v1.PeerService/InstallSnapshot", Listener::Peers),
+    ("/muster.internal.raft.v1.PeerService/Forward", Listener::Peers),
+    ("/muster.internal.raft.v1.PeerService/ReadIndex", Listener::Peers),
+    ("/muster.internal.raft.v1.PeerService/Campaign", Listener::Peers),
+    ("/muster.internal.raft.v1.PeerService/Greet", Listener::Peers),
+    ("/muster.internal.raft.v1.PeerService/RenderPayload", Listener::Peers),
+    ("/muster.internal.raft.v1.PeerService/IssueCertificate", Listener::Peers),
+    ("/muster.internal.raft.v1.PeerService/RenewCertificate", Listener::Peers),
 ];
 
 /// May this path be called on this listener?
@@ -120,11 +132,15 @@ mod tests {
 
     #[test]
     fn what_has_no_row_is_refused_everywhere() {
-        for listener in [Listener::Enrolment, Listener::Nodes, Listener::Operators] {
+        for listener in [Listener::Enrolment, Listener::Nodes, Listener::Operators, Listener::Peers] {
             assert!(!allows(listener, "/muster.admin.v1.AdminService/Anything"));
             assert!(!allows(listener, "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"));
         }
         assert!(!allows(Listener::Nodes, "/muster.admin.v1.AdminService/GetStatus"));
         assert!(!allows(Listener::Enrolment, "/muster.join.v1.JoinService/Attach"));
+        for listener in [Listener::Enrolment, Listener::Nodes, Listener::Operators] {
+            assert!(!allows(listener, "/muster.internal.raft.v1.PeerService/Append"));
+        }
+        assert!(!allows(Listener::Peers, "/muster.admin.v1.AdminService/GetStatus"));
     }
 }

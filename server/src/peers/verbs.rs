@@ -1,0 +1,80 @@
+//! Which verbs a server may have the leader carry out.
+//!
+//! A voter holds the data keys and takes operators' calls, so it may forward anything. A relay does neither: what it may
+//! forward is what machines at its door ask for, and word of itself. Whoever takes a relay over then gets no further than
+//! the machines that talk to it.
+
+use muster_state::command::Verb;
+
+/// On behalf of a machine, or of the server itself: any member may forward these.
+const OF_ANY_MEMBER: &[&str] = &[
+    "Enrol",
+    "IssueCertificate",
+    "ConfirmIdentity",
+    "RenewIdentity",
+    "RecordHello",
+    "Release",
+    "Report",
+    "CompleteErrand",
+    "RecordTokenMisuse",
+];
+
+/// Operators' verbs, the conductor's, and what needs the data keys: voters alone. Written out so that a new verb must choose.
+#[cfg(test)]
+const OF_VOTERS: &[&str] = &[
+    "FoundFleet",
+    "CreateCluster",
+    "UpdateCluster",
+    "CreateEnrolmentToken",
+    "RevokeToken",
+    "RenewEnrolmentToken",
+    "ApproveNode",
+    "DenyNode",
+    "RetryNode",
+    "RemoveNode",
+    "LockNode",
+    "UnlockNode",
+    "JudgePreflight",
+    "Instruct",
+    "GrantPermit",
+    "MintBootstrapToken",
+    "OpenErrand",
+    "ReleaseJoinCommand",
+    "ReplaceCertificateKey",
+    "FreePermit",
+    "ChooseFirst",
+    "AcceptTime",
+    "Sweep",
+];
+
+/// Whether a member may forward this verb to the leader. Default is deny: what has no row is for voters.
+#[must_use]
+pub fn may_forward(votes: bool, verb: &Verb) -> bool {
+    votes || OF_ANY_MEMBER.contains(&verb.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use muster_state::NodeId;
+    use muster_state::command::{ConfirmIdentity, LockNode};
+
+    use super::*;
+
+    #[test]
+    fn every_verb_is_in_exactly_one_list() {
+        let listed: BTreeSet<&str> = OF_ANY_MEMBER.iter().chain(OF_VOTERS).copied().collect();
+        assert_eq!(listed, Verb::NAMES.iter().copied().collect());
+        assert_eq!(listed.len(), OF_ANY_MEMBER.len() + OF_VOTERS.len(), "a verb stands twice");
+    }
+
+    #[test]
+    fn a_relay_speaks_for_machines_and_not_for_operators() {
+        let node = NodeId::from("n");
+        let machines = Verb::from(ConfirmIdentity { node: node.clone(), key: muster_state::Digest([0; 32]) });
+        let operators = Verb::from(LockNode { node, reason: String::new() });
+        assert!(may_forward(false, &machines) && may_forward(true, &machines));
+        assert!(!may_forward(false, &operators) && may_forward(true, &operators));
+    }
+}
