@@ -5,7 +5,7 @@ pub mod admin;
 pub mod caller;
 pub mod enrolment;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 pub mod join;
 pub mod listener;
 pub mod status;

@@ -8,7 +8,8 @@ mod seal_key;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use muster_trust::{IdentityCell, Role};
+use muster_state::record::Fleet;
+use muster_trust::{IdentityCell, Role, sealing::SealingPrivateKey};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
@@ -19,9 +20,12 @@ use crate::{
     config::Config,
     consensus::{self, Consensus},
     ledger::Ledger,
-    operations::{Unsealed, Urls, found_fleet},
+    operations::{
+        Unsealed, Urls, found_fleet,
+        keyring::{self, Keyring},
+    },
     pki::LeafTerms,
-    seal::SealKey,
+    seal::{OwnKeys, SealKey},
     sessions::Sessions,
     web::{self, Health},
 };
@@ -145,24 +149,24 @@ async fn unseal(
     loop {
         let founded = ledger.read(|state| state.fleet.is_some());
         let opened = match seal_key::find(config, founded, progress) {
-            Ok(key) => open(ledger, &key, id).await,
+            Ok(key) => open(ledger, key, id).await,
             Err(err) => Err(err),
         };
         match opened {
-            Ok((fleet, sealer, pki)) => {
+            Ok((fleet, keyring)) => {
                 sealed.send_replace(None);
-                let spiffe = muster_trust::SpiffeId::new(fleet.as_str(), Role::Server, &id.to_string())?.to_string();
+                let spiffe = muster_trust::SpiffeId::new(fleet.id.as_str(), Role::Server, &id.to_string())?.to_string();
                 let urls = Urls {
                     enrolment: config.server.enrolment_urls(),
                     nodes: config.server.node_urls(),
                     operators: config.server.operator_urls(),
                 };
                 return Ok(Some(Unsealed {
-                    fleet,
+                    anchors: Arc::new(keyring::anchors(&fleet)?),
+                    fleet: fleet.id,
                     spiffe,
                     ledger: ledger.clone(),
-                    sealer: Arc::new(sealer),
-                    pki: Arc::new(pki),
+                    keyring,
                     sessions,
                     urls: Arc::new(urls),
                     stopping: shutdown.clone(),
@@ -185,17 +189,15 @@ async fn unseal(
     }
 }
 
-async fn open(
-    ledger: &Ledger,
-    key: &SealKey,
-    id: u64,
-) -> anyhow::Result<(muster_state::FleetId, crate::seal::Sealer, crate::pki::FleetPki)> {
+async fn open(ledger: &Ledger, key: SealKey, id: u64) -> anyhow::Result<(Fleet, Keyring)> {
     if ledger.read(|state| state.fleet.is_none()) {
-        found_fleet::run(ledger, key, id).await?;
+        ledger.propose(found_fleet::make(&key, id, now_ms())?).await?;
     }
     let fleet = ledger.read(|state| state.fleet.clone()).context("the fleet was not founded")?;
-    let (sealer, pki) = found_fleet::open(&fleet, key, id)?;
-    Ok((fleet.id, sealer, pki))
+    let own = OwnKeys { seal: key, sealing: SealingPrivateKey::generate()? };
+    let keyring = Keyring::new(id, Arc::new(own));
+    anyhow::ensure!(keyring.refresh(&fleet)?, "no data key is wrapped for this server");
+    Ok((fleet, keyring))
 }
 
 /// The server's own certificate. Its key is made anew at each start and never lies on a disk.
@@ -206,7 +208,7 @@ fn server_identity(config: &Config, server: &Unsealed) -> anyhow::Result<Arc<Ide
 
 fn new_identity(config: &Config, server: &Unsealed) -> anyhow::Result<muster_trust::TlsIdentity> {
     let terms = LeafTerms::server(&config.server.id.to_string(), vec![config.server.advertised_host()]);
-    Ok(server.pki.issue(&terms, now_ms())?.to_tls())
+    Ok(server.keys()?.pki.issue(&terms, now_ms())?.to_tls())
 }
 
 async fn renew_identity(config: Config, server: Unsealed, cell: Arc<IdentityCell>, shutdown: CancellationToken) {

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use keyring::{Keyring, Keys};
 use muster_state::FleetId;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     ledger::{Ledger, ProposeError},
-    pki::FleetPki,
-    seal::Sealer,
+    pki::FleetAnchors,
     sessions::Sessions,
 };
 
@@ -23,12 +23,13 @@ pub mod instruction;
 pub mod issue_certificate;
 pub mod join_command;
 pub mod judge_preflight;
+pub mod keyring;
 pub mod mint_token;
 pub mod payload;
 pub mod renew_identity;
 pub mod vault;
 
-/// What a server holds once its seal key was found: the ledger, the data keys, the fleet's CAs.
+/// What a server holds once its seal key was found: the ledger, and if it is a voter the data keys and the fleet's CAs.
 #[derive(Clone)]
 pub struct Unsealed {
     /// The fleet.
@@ -37,10 +38,10 @@ pub struct Unsealed {
     pub spiffe: String,
     /// The replicated truth.
     pub ledger: Ledger,
-    /// Opens and seals secrets.
-    pub sealer: Arc<Sealer>,
-    /// Signs certificates.
-    pub pki: Arc<FleetPki>,
+    /// The public half of the fleet's authorities.
+    pub anchors: Arc<FleetAnchors>,
+    /// The fleet's keys; only a voter has them.
+    pub keyring: Keyring,
     /// Agents attached here.
     pub sessions: Sessions,
     /// Where others reach this fleet.
@@ -48,6 +49,23 @@ pub struct Unsealed {
     /// Cancelled when this server stops: whoever holds a stream ends it then.
     pub stopping: CancellationToken,
 }
+
+impl Unsealed {
+    /// The fleet's keys.
+    ///
+    /// # Errors
+    /// [`NotAVoter`] on a server that has none.
+    pub fn keys(&self) -> Result<Arc<Keys>, NotAVoter> {
+        self.keyring.keys().ok_or(NotAVoter)
+    }
+}
+
+/// This server has no data keys, because it is not a voter, or not yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "this server holds no keys of the fleet, because it is not a voter (yet); call a voter: `muster server list` names them"
+)]
+pub struct NotAVoter;
 
 /// Where machines and operators reach this fleet.
 #[derive(Clone, Debug, Default)]
@@ -80,6 +98,9 @@ pub enum OperationError {
     /// It can't be done in the present state; the sentence says what is missing.
     #[error("{0}")]
     NotNow(String),
+    /// It needs keys that this server does not have; another server does it.
+    #[error(transparent)]
+    NotAVoter(#[from] NotAVoter),
     /// It was begun and did not end in time.
     #[error("{0}")]
     Timeout(String),

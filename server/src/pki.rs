@@ -1,11 +1,13 @@
 //! Certificates that Muster makes, checks and takes over.
 //!
-//! In reading order: the fleet's own authorities and what they issue (`fleet`, `request`), the PKI of a Kubernetes cluster
-//! made before any machine exists (`cluster`), and one that is brought in (`import`). Time is always a parameter, in
-//! milliseconds since 1970; keys leave only as secrets, to be sealed by the caller.
+//! In reading order: the fleet's own authorities (`fleet`, their public half in `anchors`) and what they issue (`issue`,
+//! `request`), the PKI of a Kubernetes cluster made before any machine exists (`cluster`), and one that is brought in
+//! (`import`). Time is always a parameter, in milliseconds since 1970; keys leave only as secrets, to be sealed by the
+//! caller.
 //!
 //! Deliberately absent: verifying peers (`muster-trust` does that for both ends) and storing anything.
 
+mod anchors;
 mod certificate;
 mod cluster;
 mod error;
@@ -15,6 +17,7 @@ mod issue;
 mod pem;
 mod request;
 
+pub use anchors::FleetAnchors;
 pub use certificate::{certificates_to_pem, key_to_pem, not_after_ms};
 pub use cluster::{Authority as ClusterAuthority, ClusterPki, KeyAlgorithm, PkiFile, UnknownKeyAlgorithm, file};
 pub use error::PkiError;

@@ -2,7 +2,8 @@
 //!
 //! In reading order: what a secret is in memory (`secret`), where the key of a server comes from (`key_source`, `seal_key`),
 //! how the fleet's data keys and a server's own secrets are kept under it (`wrapping`, `data_key`) and data keys given to
-//! another voter (`handover`), and how secrets are sealed with them (`sealer`, `state`).
+//! another voter (`handover`), in which form the state holds either (`stored`), and how secrets are sealed with them
+//! (`sealer`).
 //!
 //! Deliberately absent: who may see a secret. That is decided in the log, before anything here is called.
 
@@ -13,7 +14,7 @@ mod key_source;
 mod seal_key;
 mod sealer;
 mod secret;
-mod state;
+mod stored;
 mod wrapping;
 
 pub use data_key::{DataKey, UnwrapError, WrapContext, WrappedDataKey};
@@ -22,4 +23,4 @@ pub use key_source::{KeySource, KeySourceError, PassphraseSource, Surroundings, 
 pub use seal_key::{PASSPHRASE_CHARACTERS_MIN, SealKey, SealKeyError};
 pub use sealer::{OpenError, SECRET_BYTES_MAX, SealError, Sealer, SecretContext};
 pub use secret::{SecretBytes, SecretText};
-pub use state::{SealState, SealedReason};
+pub use stored::{OwnKeys, StoredDataKey};

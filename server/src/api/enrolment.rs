@@ -143,6 +143,7 @@ async fn conversation(
         issue_certificate::IssueError::Request(message) => {
             End::Refused(refused("BadCertificateRequest", message, false))
         }
+        issue_certificate::IssueError::NotAVoter(why) => End::Refused(refused("Unavailable", why.to_string(), true)),
     })?;
     Ok(issued(server, &enrolled.node, certificate))
 }
@@ -188,7 +189,7 @@ fn issued(server: &Unsealed, id: &NodeId, certificate: Certificate) -> Issued {
         node_id: id.to_string(),
         fleet: server.fleet.to_string(),
         certificate_chain: certificate.chain.into_iter().map(|der| der.0).collect(),
-        fleet_root: server.pki.root().to_vec(),
+        fleet_root: server.anchors.root().to_vec(),
         node_urls: server.urls.nodes.clone(),
         generation,
     }

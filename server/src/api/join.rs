@@ -62,6 +62,7 @@ impl JoinService for Join {
         let (generation, certificate) = renewed.map_err(|err| match err {
             IssueError::Propose(err) => of_identity(err),
             IssueError::Request(message) => Status::invalid_argument(message),
+            IssueError::NotAVoter(why) => Status::unavailable(why.to_string()),
         })?;
         let certificate_chain = certificate.chain.into_iter().map(|der| der.0).collect();
         Ok(Response::new(RenewResponse { certificate_chain, generation }))

@@ -17,6 +17,7 @@ pub fn of_operation(error: OperationError) -> Status {
         }
         OperationError::NotFound(message) => with_reason(Code::NotFound, message, "NotFound"),
         OperationError::NotNow(message) => with_reason(Code::FailedPrecondition, message, "NotNow"),
+        OperationError::NotAVoter(why) => with_reason(Code::Unavailable, why.to_string(), "NotAVoter"),
         OperationError::Timeout(message) => with_reason(Code::DeadlineExceeded, message, "Timeout"),
         OperationError::Internal(error) => {
             // The chain may name paths and library details: for our log, not for the caller.

@@ -22,10 +22,10 @@ pub struct FirstContext {
 }
 
 pub(super) fn make(config: &Config, server: &Unsealed) -> anyhow::Result<FirstContext> {
-    let identity = server.pki.issue(&LeafTerms::operator("first"), now_ms())?;
+    let identity = server.keys()?.pki.issue(&LeafTerms::operator("first"), now_ms())?;
     Ok(FirstContext {
         servers: config.server.operator_urls(),
-        ca_hash: server.pki.pin()?.to_string(),
+        ca_hash: server.anchors.pin()?.to_string(),
         certificate_pem: certificates_to_pem(&identity.certified.chain),
         key: identity.key,
     })

@@ -77,7 +77,7 @@ pub(super) fn serve(
     ];
     let measured = GrpcMetrics::of_contracts();
     for (listener, socket, role, limits, routes) in listeners {
-        let verifier = role.map(|role| server.pki.role_verifier(role)).transpose()?;
+        let verifier = role.map(|role| server.anchors.role_verifier(role)).transpose()?;
         let tls = Arc::new(server_config_with(identity.clone(), verifier)?);
         let incoming = accept(socket, tls, limits, shutdown.clone());
         let (stop, measured) = (shutdown.clone(), measured.clone());

@@ -49,16 +49,17 @@ pub async fn run(
     cluster_spec::check(&mut spec)?;
     let (pki, origin) = files(&spec, pki).await?;
     let id = ClusterId(uuid::Uuid::new_v4().to_string());
-    let stored = cluster_pki::store(&server.sealer, &id, &pki)?;
+    let keys = server.keys()?;
+    let stored = cluster_pki::store(&keys.sealer, &id, &pki)?;
     let key = CertificateKey::generate().map_err(|err| anyhow!(err))?;
-    let certificate_key = Secret::CertificateKey(&id).seal(&server.sealer, 1, key.expose().expose().as_bytes())?;
+    let certificate_key = Secret::CertificateKey(&id).seal(&keys.sealer, 1, key.expose().expose().as_bytes())?;
     let first_token = match origin {
         Origin::Imported => None,
         Origin::Created => {
             let token = BootstrapToken::generate().map_err(|err| anyhow!(err))?;
             let public = TokenId(token.id().to_owned());
             let secret =
-                Secret::BootstrapToken(&id, &public).seal(&server.sealer, 1, token.expose_secret().as_bytes())?;
+                Secret::BootstrapToken(&id, &public).seal(&keys.sealer, 1, token.expose_secret().as_bytes())?;
             Some((public, secret))
         }
     };

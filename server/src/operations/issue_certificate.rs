@@ -2,7 +2,7 @@
 
 use muster_state::{Bytes, Digest, NodeId, Refusal, command::IssueCertificate, record::Certificate};
 
-use super::Unsealed;
+use super::{NotAVoter, Unsealed};
 use crate::{
     clock::now_ms,
     ledger::ProposeError,
@@ -15,6 +15,14 @@ pub enum IssueError {
     Propose(ProposeError),
     /// The request asks for more than its node's identity.
     Request(String),
+    /// This server can't sign.
+    NotAVoter(NotAVoter),
+}
+
+impl From<NotAVoter> for IssueError {
+    fn from(error: NotAVoter) -> Self {
+        Self::NotAVoter(error)
+    }
 }
 
 /// The certificate of the node's first key.
@@ -31,6 +39,7 @@ pub async fn run(server: &Unsealed, id: &NodeId) -> Result<Certificate, IssueErr
 pub(super) async fn sign(server: &Unsealed, id: &NodeId, key: Digest, csr: &Bytes) -> Result<Certificate, IssueError> {
     let request = CertificateRequest::parse(&csr.0).map_err(|err| IssueError::Request(err.to_string()))?;
     let certified = server
+        .keys()?
         .pki
         .certify(&request, &LeafTerms::node(id.as_str()), now_ms())
         .map_err(|err| IssueError::Request(err.to_string()))?;

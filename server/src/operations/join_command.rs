@@ -122,7 +122,7 @@ async fn present(server: &Unsealed, id: &TokenId) -> Result<Record, OperationErr
 }
 
 fn render(server: &Unsealed, cluster: &Cluster, role: Role, record: &Record) -> Result<Line, OperationError> {
-    let secret = Secret::BootstrapToken(&cluster.id, &record.id).open_text(&server.sealer, &record.secret)?;
+    let secret = Secret::BootstrapToken(&cluster.id, &record.id).open_text(&server.keys()?.sealer, &record.secret)?;
     let whole = Zeroizing::new(format!("{}.{}", record.id, *secret));
     let token = BootstrapToken::parse(&whole).map_err(|err| anyhow!(err))?;
     let ca = cluster.certificates.iter().find(|ca| ca.name == "ca.crt").ok_or_else(|| anyhow!("no ca.crt"))?;

@@ -18,7 +18,8 @@ pub async fn run(
 ) -> Result<TokenId, OperationError> {
     let token = BootstrapToken::generate().map_err(|err| anyhow!(err))?;
     let id = TokenId(token.id().to_owned());
-    let secret = Secret::BootstrapToken(cluster, &id).seal(&server.sealer, 1, token.expose_secret().as_bytes())?;
+    let keys = server.keys()?;
+    let secret = Secret::BootstrapToken(cluster, &id).seal(&keys.sealer, 1, token.expose_secret().as_bytes())?;
     let verb = MintBootstrapToken { id: id.clone(), cluster: cluster.clone(), purpose, secret, ttl_ms };
     server.ledger.propose(verb).await?;
     Ok(id)

@@ -121,7 +121,8 @@ impl Records {
 
 /// The kubeadm form of a stored token.
 fn open_token(server: &Unsealed, record: &BootstrapToken) -> anyhow::Result<token::BootstrapToken> {
-    let secret = Secret::BootstrapToken(&record.cluster, &record.id).open_text(&server.sealer, &record.secret)?;
+    let keys = server.keys()?;
+    let secret = Secret::BootstrapToken(&record.cluster, &record.id).open_text(&keys.sealer, &record.secret)?;
     let whole = Zeroizing::new(format!("{}.{}", record.id, *secret));
     token::BootstrapToken::parse(&whole).context("a stored bootstrap token is malformed")
 }
@@ -132,7 +133,7 @@ pub(super) fn open_certificate_key(
     id: &ClusterId,
     cluster: &Cluster,
 ) -> anyhow::Result<CertificateKey> {
-    let text = Secret::CertificateKey(id).open_text(&server.sealer, &cluster.certificate_key)?;
+    let text = Secret::CertificateKey(id).open_text(&server.keys()?.sealer, &cluster.certificate_key)?;
     CertificateKey::parse(&text).context("a stored certificate key is malformed")
 }
 

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use muster_trust::{NotACertificate, Pin, Role, RoleVerifier, SpiffeId, VerifyError};
+use muster_trust::{Role, SpiffeId};
 use rcgen::{BasicConstraints, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData};
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
+use super::anchors::FleetAnchors;
 use super::certificate::{self, AUTHORITY_LIFETIME_MS, BACKDATE_MS};
 use super::error::PkiError;
 use super::issue::usages;
@@ -117,27 +118,18 @@ impl FleetPki {
     /// # Errors
     /// If an intermediate was not signed by the root or may not be used for its role.
     pub fn from_parts(fleet: &str, parts: FleetParts) -> Result<Self, PkiError> {
-        SpiffeId::new(fleet, Role::Server, "x")?;
         let pki = Self { fleet: fleet.to_owned(), parts };
-        for role in Role::ALL {
-            pki.check_intermediate(role)?;
-        }
+        pki.anchors()?;
         Ok(pki)
     }
 
-    fn check_intermediate(&self, role: Role) -> Result<(), PkiError> {
-        let root = certificate::parse(&self.parts.root)?;
-        let intermediate = certificate::parse(self.authority(role).certificate())?;
-        if intermediate.verify_signature(Some(root.public_key())).is_err() {
-            return Err(PkiError::Mismatch { what: "an intermediate was not signed by the root" });
-        }
-        let usage = intermediate.extended_key_usage().map_err(|_| NotACertificate)?;
-        let serves = usage.as_ref().is_some_and(|usage| usage.value.server_auth);
-        let calls = usage.as_ref().is_some_and(|usage| usage.value.client_auth);
-        if serves != (role == Role::Server) || !calls {
-            return Err(PkiError::Mismatch { what: "an intermediate is not for its role" });
-        }
-        Ok(())
+    /// The public half.
+    ///
+    /// # Errors
+    /// If the authorities do not fit together, which [`FleetPki::from_parts`] rules out.
+    pub fn anchors(&self) -> Result<FleetAnchors, PkiError> {
+        let of = |role| Some(self.authority(role).certificate().clone());
+        FleetAnchors::new(&self.fleet, self.parts.root.clone(), of)
     }
 
     /// The fleet's id, which stands in every identity.
@@ -150,14 +142,6 @@ impl FleetPki {
         &self.parts.root
     }
 
-    /// What machines are told as `muster.ca`.
-    ///
-    /// # Errors
-    /// If the root cannot be read, which [`FleetPki::from_parts`] rules out.
-    pub fn pin(&self) -> Result<Pin, PkiError> {
-        Ok(Pin::of_certificate(&self.parts.root)?)
-    }
-
     /// The intermediate that issues to `role`.
     pub const fn authority(&self, role: Role) -> &Authority {
         match role {
@@ -165,14 +149,6 @@ impl FleetPki {
             Role::Node => &self.parts.node,
             Role::Operator => &self.parts.operator,
         }
-    }
-
-    /// What the listener of `role` admits.
-    ///
-    /// # Errors
-    /// If the intermediate cannot be an anchor, which [`FleetPki::from_parts`] rules out.
-    pub fn role_verifier(&self, role: Role) -> Result<RoleVerifier, VerifyError> {
-        RoleVerifier::new(role, &self.fleet, vec![self.authority(role).certificate().clone()])
     }
 }
 

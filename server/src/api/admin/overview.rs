@@ -21,7 +21,7 @@ use crate::{
 pub(super) fn get(server: &Unsealed, request: &Request<GetStatusRequest>) -> Answer<Overview> {
     caller::operator(request)?;
     let (raft, now_ms) = (server.ledger.status(), now_ms());
-    let pin = server.pki.pin().map_err(|err| Status::internal(err.to_string()))?;
+    let pin = server.anchors.pin().map_err(|err| Status::internal(err.to_string()))?;
     let of_state = server.ledger.read(|state| of_state(state, now_ms));
     Ok(Response::new(Overview {
         fleet: server.fleet.to_string(),

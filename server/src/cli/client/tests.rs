@@ -33,7 +33,7 @@ fn mk_fleet(name: &str) -> FleetPki {
 /// An operator listener of `fleet`; returns its URL.
 async fn serve(fleet: &FleetPki, fake: Fake) -> String {
     let identity = fleet.issue(&LeafTerms::server("1", vec!["127.0.0.1".into()]), now_ms()).unwrap();
-    let verifier = fleet.role_verifier(Role::Operator).unwrap();
+    let verifier = fleet.anchors().unwrap().role_verifier(Role::Operator).unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(muster_trust::server_config(identity.to_tls(), Some(verifier)).unwrap()));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}", listener.local_addr().unwrap());
@@ -68,7 +68,7 @@ fn mk_session(folder: &Path, servers: &[&str], fleet: &FleetPki, role: Role) -> 
     std::fs::write(folder.join("alice.key"), mk_pem("PRIVATE KEY", identity.key.expose())).unwrap();
     let context = crate::cli::context::Context {
         servers: servers.iter().map(|url| (*url).to_owned()).collect(),
-        ca_hash: fleet.pin().unwrap().to_string(),
+        ca_hash: fleet.anchors().unwrap().pin().unwrap().to_string(),
         certificate: "alice.crt".into(),
         key: "alice.key".into(),
     };
@@ -106,7 +106,7 @@ async fn a_server_of_another_fleet_is_not_trusted_and_the_pins_are_named() {
     let session = mk_session(folder.path(), &[&url], &fleet, Role::Operator).unwrap();
     let failure = status(&session).await.unwrap_err();
     assert_eq!(failure.exit, Exit::Invalid);
-    assert!(failure.message.contains(&other.pin().unwrap().to_string()), "{failure}");
+    assert!(failure.message.contains(&other.anchors().unwrap().pin().unwrap().to_string()), "{failure}");
     assert!(failure.next.unwrap().contains("ca_hash"));
 }
 

@@ -42,7 +42,7 @@ fn a_server_that_the_fleet_issued_is_believed_by_whoever_knows_the_pin() {
     let names = vec!["muster.example.org".to_owned(), "192.0.2.1".to_owned(), "2001:db8::1".to_owned()];
     let issued = fleet.issue(&LeafTerms::server("1", names), NOW_MS).unwrap();
     let chain = &issued.certified.chain;
-    let verifier = ServerVerifier::new(Anchor::Pin(fleet.pin().unwrap())).expecting_fleet(FLEET);
+    let verifier = ServerVerifier::new(Anchor::Pin(fleet.anchors().unwrap().pin().unwrap())).expecting_fleet(FLEET);
     let peer = verifier.check(&chain[0], &chain[1..], at(NOW_MS)).unwrap();
     assert_eq!(peer.spiffe.to_string(), format!("spiffe://{FLEET}/server/1"));
     assert_eq!(peer.not_before_ms, 1_800_000_000_000 - BACKDATE_MS);
@@ -52,7 +52,7 @@ fn a_server_that_the_fleet_issued_is_believed_by_whoever_knows_the_pin() {
         (issued.certified.not_before_ms, issued.certified.not_after_ms)
     );
     // The leaf may be both ends of a connection between servers.
-    let admitted = fleet.role_verifier(Role::Server).unwrap().check(&chain[0], at(NOW_MS)).unwrap();
+    let admitted = fleet.anchors().unwrap().role_verifier(Role::Server).unwrap().check(&chain[0], at(NOW_MS)).unwrap();
     assert_eq!(admitted, peer);
     muster_trust::server_config(issued.to_tls(), None).unwrap();
     let parsed = certificate::parse(&chain[0]).unwrap();
@@ -65,7 +65,7 @@ fn a_node_gets_a_day_and_only_its_own_listener() {
     let fleet = mk_fleet();
     let request = mk_request(&mk_plain()).unwrap();
     let certified = fleet.certify(&request, &LeafTerms::node(NODE), NOW_MS).unwrap();
-    let verifier = fleet.role_verifier(Role::Node).unwrap();
+    let verifier = fleet.anchors().unwrap().role_verifier(Role::Node).unwrap();
     let peer = verifier.check(&certified.chain[0], at(NOW_MS)).unwrap();
     assert_eq!(peer.spiffe.to_string(), format!("spiffe://{FLEET}/node/{NODE}"));
     assert_eq!(peer.spki_fingerprint, request.pin());
@@ -73,7 +73,7 @@ fn a_node_gets_a_day_and_only_its_own_listener() {
     let late = verifier.check(&certified.chain[0], at(peer.not_after_ms + 1000));
     assert!(matches!(late, Err(VerifyError::Expired { .. })));
     for other in [Role::Server, Role::Operator] {
-        assert!(fleet.role_verifier(other).unwrap().check(&certified.chain[0], at(NOW_MS)).is_err());
+        assert!(fleet.anchors().unwrap().role_verifier(other).unwrap().check(&certified.chain[0], at(NOW_MS)).is_err());
     }
     let as_server = ServerVerifier::new(Anchor::Root(fleet.root().clone()));
     assert!(as_server.check(&certified.chain[0], &certified.chain[1..], at(NOW_MS)).is_err());
@@ -84,10 +84,10 @@ fn an_operator_gets_a_year_and_only_the_operators_listener() {
     let fleet = mk_fleet();
     let issued = fleet.issue(&LeafTerms::operator("admin"), NOW_MS).unwrap();
     let leaf = &issued.certified.chain[0];
-    let peer = fleet.role_verifier(Role::Operator).unwrap().check(leaf, at(NOW_MS)).unwrap();
+    let peer = fleet.anchors().unwrap().role_verifier(Role::Operator).unwrap().check(leaf, at(NOW_MS)).unwrap();
     assert_eq!(peer.spiffe.role(), Role::Operator);
     assert_eq!(peer.not_after_ms - 1_800_000_000_000, 365 * 24 * 3600 * 1000);
-    assert!(fleet.role_verifier(Role::Node).unwrap().check(leaf, at(NOW_MS)).is_err());
+    assert!(fleet.anchors().unwrap().role_verifier(Role::Node).unwrap().check(leaf, at(NOW_MS)).is_err());
 }
 
 #[test]
@@ -143,7 +143,8 @@ fn an_id_too_long_for_a_common_name_is_certified_without_one() {
     let fleet = mk_fleet();
     let id = "n".repeat(65);
     let certified = fleet.issue(&LeafTerms::node(&id), NOW_MS).unwrap().certified;
-    let peer = fleet.role_verifier(Role::Node).unwrap().check(&certified.chain[0], at(NOW_MS)).unwrap();
+    let peer =
+        fleet.anchors().unwrap().role_verifier(Role::Node).unwrap().check(&certified.chain[0], at(NOW_MS)).unwrap();
     assert_eq!(peer.spiffe.id(), id);
     let parsed = certificate::parse(&certified.chain[0]).unwrap();
     assert_eq!(parsed.subject().iter().count(), 0);
@@ -213,11 +214,11 @@ fn parts_of(fleet: &FleetPki) -> FleetParts {
 fn a_fleet_that_was_stored_issues_as_before_also_under_a_new_id() {
     let fleet = mk_fleet();
     let restored = FleetPki::from_parts("restored", parts_of(&fleet)).unwrap();
-    assert_eq!(restored.pin().unwrap(), fleet.pin().unwrap());
+    assert_eq!(restored.anchors().unwrap().pin().unwrap(), fleet.anchors().unwrap().pin().unwrap());
     let leaf = &restored.issue(&LeafTerms::node(NODE), NOW_MS).unwrap().certified.chain[0];
     assert_eq!(Peer::of_certificate(leaf).unwrap().spiffe.fleet(), "restored");
-    restored.role_verifier(Role::Node).unwrap().check(leaf, at(NOW_MS)).unwrap();
-    let old = fleet.role_verifier(Role::Node).unwrap().check(leaf, at(NOW_MS));
+    restored.anchors().unwrap().role_verifier(Role::Node).unwrap().check(leaf, at(NOW_MS)).unwrap();
+    let old = fleet.anchors().unwrap().role_verifier(Role::Node).unwrap().check(leaf, at(NOW_MS));
     assert!(matches!(old, Err(VerifyError::WrongFleet { .. })));
 }
 
@@ -254,5 +255,5 @@ fn the_root_key_is_handed_over_once_and_no_key_prints() {
         let list = format!("{:?}", key.expose());
         assert!(!shown.contains(&list[1..list.len() - 1]) && !shown.contains(&hex::encode(key.expose())));
     }
-    assert_eq!(Pin::of_certificate(new.pki.root()).unwrap(), new.pki.pin().unwrap());
+    assert_eq!(Pin::of_certificate(new.pki.root()).unwrap(), new.pki.anchors().unwrap().pin().unwrap());
 }

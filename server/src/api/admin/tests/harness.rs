@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use muster_proto::admin::v1::{ApplyClusterRequest, ApproveNodeRequest, ClusterSpec, Node, NodeRequest};
 use muster_state::NodeId;
-use muster_trust::{Peer, Role, SpiffeId};
+use muster_trust::{Peer, Role, SpiffeId, sealing::SealingPrivateKey};
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
@@ -19,9 +19,12 @@ use crate::{
     clock::now_ms,
     consensus::{self, Consensus},
     ledger::Ledger,
-    operations::{Unsealed, Urls, found_fleet},
+    operations::{
+        Unsealed, Urls, found_fleet,
+        keyring::{self, Keyring},
+    },
     pki::LeafTerms,
-    seal::SealKey,
+    seal::{OwnKeys, SealKey},
     sessions::Sessions,
 };
 
@@ -43,15 +46,17 @@ impl Served {
         consensus.wait_ready(SOON).await.unwrap();
         let ledger = Ledger::new(consensus.clone());
         let key = SealKey::from_bytes(&[7; 32]).unwrap();
-        found_fleet::run(&ledger, &key, 1).await.unwrap();
+        ledger.propose(found_fleet::make(&key, 1, now_ms()).unwrap()).await.unwrap();
         let fleet = ledger.read(|state| state.fleet.clone()).unwrap();
-        let (sealer, pki) = found_fleet::open(&fleet, &key, 1).unwrap();
+        let own = OwnKeys { seal: key, sealing: SealingPrivateKey::generate().unwrap() };
+        let keyring = Keyring::new(1, Arc::new(own));
+        assert!(keyring.refresh(&fleet).unwrap());
         let server = Unsealed {
             spiffe: SpiffeId::new(fleet.id.as_str(), Role::Server, "1").unwrap().to_string(),
+            anchors: Arc::new(keyring::anchors(&fleet).unwrap()),
             fleet: fleet.id,
             ledger,
-            sealer: Arc::new(sealer),
-            pki: Arc::new(pki),
+            keyring,
             sessions: Sessions::default(),
             urls: Arc::new(Urls { enrolment: vec!["https://192.0.2.5:9443".into()], ..Urls::default() }),
             stopping: CancellationToken::new(),
@@ -70,7 +75,7 @@ impl Served {
 
     /// A call by an operator.
     pub(super) fn ask<T>(&self, body: T) -> Request<T> {
-        let identity = self.server().pki.issue(&LeafTerms::operator("first"), now_ms()).unwrap();
+        let identity = self.server().keys().unwrap().pki.issue(&LeafTerms::operator("first"), now_ms()).unwrap();
         let peer = Peer::of_certificate(&identity.certified.chain[0]).unwrap();
         let mut request = Request::new(body);
         let remote = SocketAddr::from(([192, 0, 2, 9], 40_000));
