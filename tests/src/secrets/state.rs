@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use muster_server::consensus::{Consensus, Options};
-use muster_server::operations::found_fleet;
+use muster_server::operations::keyring;
 use muster_server::operations::vault::Secret;
-use muster_server::seal::{KeySource, Sealer, Surroundings};
+use muster_server::seal::{KeySource, OwnKeys, Sealer, Surroundings};
 use muster_state::State;
 use muster_state::record::{BootstrapToken, Cluster};
+use muster_trust::sealing::SealingPrivateKey;
 
 use super::Inventory;
 
@@ -24,16 +25,18 @@ pub(super) async fn add(inventory: &mut Inventory, data_dir: &Path, seal_key: &P
     inventory.add("seal key", &hex::decode(text.trim()).context("the seal key is not hexadecimal")?);
     let mut surroundings = Surroundings { environment: &|_| None, input: &mut std::io::empty() };
     let key = KeySource::File(seal_key.to_owned()).load(&mut surroundings)?;
-    let (sealer, _) = found_fleet::open(fleet, &key, id)?;
+    let own = OwnKeys { seal: key, sealing: SealingPrivateKey::generate()? };
+    let keys = keyring::open(fleet, &own, id)?.context("the server has no data keys")?;
+    let sealer = &keys.sealer;
     for (role, secret) in &fleet.keys {
-        let key = Secret::FleetKey(role).open(&sealer, secret)?;
+        let key = Secret::FleetKey(role).open(sealer, secret)?;
         inventory.add_private_key(&format!("fleet key {role}"), &key)?;
     }
     for cluster in state.clusters.values() {
-        add_cluster(inventory, &sealer, cluster)?;
+        add_cluster(inventory, sealer, cluster)?;
     }
     for token in state.bootstrap_tokens.values() {
-        add_bootstrap_token(inventory, &sealer, token)?;
+        add_bootstrap_token(inventory, sealer, token)?;
     }
     Ok(())
 }
