@@ -102,7 +102,9 @@ pub async fn serve(
     let Sockets { enrolment, nodes, operators, http } = sockets;
     let http = tokio::spawn(web::serve(http, health, metrics, shutdown.clone()));
     let id = config.server.id.get();
-    let consensus = Consensus::open(consensus::Options::new(&config.server.data_dir, id)).await?;
+    let mut options = consensus::Options::new(&config.server.data_dir, id);
+    options.engine = config.storage.backend;
+    let consensus = Consensus::open(options).await?;
     consensus.initialize(consensus::Peer { address: config.server.advertised_host() }).await?;
     consensus.wait_ready(READY_WITHIN).await.context("the log did not become ready")?;
     let ledger = Ledger::new(consensus.clone());

@@ -19,6 +19,8 @@ use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
 
+use crate::storage::Engine;
+
 /// Where the settings are looked for when no `--config` names a file. It may be missing.
 pub const DEFAULT_FILE: &str = "/etc/muster/server.toml";
 
@@ -78,19 +80,8 @@ pub struct Ports {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Storage {
-    /// The engine under the durability layer.
-    pub backend: Backend,
-}
-
-/// An engine for the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Backend {
-    /// sled 0.34, as a byte store only.
-    #[default]
-    Sled,
-    /// redb: known by name and refused until it is there, so that nobody believes to run on it.
-    Redb,
+    /// The engine under the durability layer. A log that another one wrote is refused; `muster storage convert` moves it.
+    pub backend: Engine,
 }
 
 /// Where the seal key comes from, under which the fleet's data keys are wrapped.
@@ -204,9 +195,6 @@ impl Config {
             key: format!("{section}.{key}"),
             why: why.to_owned(),
         };
-        if config.storage.backend == Backend::Redb {
-            return Err(invalid("storage", "backend", "the redb backend does not exist yet; use \"sled\""));
-        }
         if let Some(host) = &config.server.advertise {
             check_host(host).map_err(|why| invalid("server", "advertise", why))?;
         }

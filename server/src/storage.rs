@@ -3,14 +3,14 @@
 //! ```text
 //! <data directory>/
 //!   LOCK              flock and pid of the server that owns the directory
-//!   CURRENT           names the log directory that is live; written last at creation
+//!   CURRENT           names the log directory that is live and its engine; written last at creation
 //!   WITNESS           how far the log must reach, kept outside the engine
 //!   log-000001/       the engine's own files
 //!   snapshots/        one file per snapshot, the newest two are kept
 //! ```
 //!
-//! Reading order: [`directory`] (what lies where), [`backend`] (what an engine must offer), [`sled`] (the only file that
-//! names it), [`record`] (bytes of a record), [`log`] (which records there are), [`durable`] (the one thread that writes,
+//! Reading order: [`directory`] (what lies where), [`backend`] (what an engine must offer), [`engine`] (which there are),
+//! [`sled`] and [`redb`] (the only files that name them), [`record`] (bytes of a record), [`log`] (which records there are), [`durable`] (the one thread that writes,
 //! synchronises and only then acknowledges), [`witness`] (what an engine that lost its tail cannot hide), [`snapshots`].
 //!
 //! Absent on purpose: Raft types (bytes and indices only, so that an engine can be changed without touching
@@ -20,13 +20,16 @@
 pub mod backend;
 pub mod directory;
 pub mod durable;
+pub mod engine;
 mod error;
 mod log;
 pub mod record;
+pub mod redb;
 pub mod sled;
 pub mod snapshots;
 pub mod witness;
 
 pub use durable::{Done, Opened, Record, Store};
+pub use engine::Engine;
 pub use error::Error;
 pub use log::PurgePoint;

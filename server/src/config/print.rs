@@ -1,13 +1,9 @@
 //! The settings as a file with a word on each.
 
-use super::{Backend, Config, LogFormat, Ports, SealKind, Server};
+use super::{Config, LogFormat, Ports, SealKind, Server};
 
 pub(super) fn print(config: &Config) -> String {
     let Config { server: _, storage, seal: _, log } = config;
-    let backend = match storage.backend {
-        Backend::Sled => "sled",
-        Backend::Redb => "redb",
-    };
     let format = match log.format {
         LogFormat::Text => "text",
         LogFormat::Json => "json",
@@ -17,7 +13,7 @@ pub(super) fn print(config: &Config) -> String {
 
 {server}
 [storage]
-# sled; redb is not there yet.
+# sled | redb. To change it on a server that has a log: stop it, change this, run `muster storage convert`.
 backend = {backend}
 
 {seal}
@@ -28,7 +24,7 @@ format = {format}
 level = {level}
 "#,
         server = server(&config.server),
-        backend = quoted(backend),
+        backend = quoted(storage.backend.name()),
         seal = seal(config),
         format = quoted(format),
         level = quoted(&log.level),

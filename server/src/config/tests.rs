@@ -92,11 +92,13 @@ fn a_value_of_the_wrong_type_is_refused_on_its_line() {
 }
 
 #[test]
-fn a_backend_that_does_not_exist_yet_is_refused_in_words() {
-    assert_eq!(
-        parse("[storage]\nbackend = \"redb\"\n").unwrap_err(),
-        "server.toml:2: storage.backend: the redb backend does not exist yet; use \"sled\""
-    );
+fn the_log_is_kept_by_sled_or_by_redb_and_nothing_else() {
+    assert_eq!(parse("").unwrap().storage.backend, Engine::Sled);
+    for engine in Engine::ALL {
+        assert_eq!(parse(&format!("[storage]\nbackend = \"{engine}\"\n")).unwrap().storage.backend, engine);
+    }
+    let error = parse("[storage]\nbackend = \"leveldb\"\n").unwrap_err();
+    assert!(error.starts_with("server.toml:2: ") && error.contains("redb"), "{error}");
 }
 
 #[test]

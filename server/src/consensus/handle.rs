@@ -22,10 +22,10 @@ use super::state_machine::{Shared, StateMachine};
 use super::status::Status;
 use super::supervisor::Supervisor;
 use super::types::{Peer, Peers, Raft, ServerId};
-use crate::storage::Store;
 use crate::storage::directory::DataDirectory;
 use crate::storage::durable::{Counters, StoreThread};
 use crate::storage::snapshots::Snapshots;
+use crate::storage::{Engine, Store};
 
 /// How long each part may take to stop before the others go on without it.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -39,6 +39,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// This server's number in the group.
     pub id: ServerId,
+    /// The engine that keeps the log, here and so far.
+    pub engine: Engine,
     /// Where stamps come from.
     pub clock: Arc<dyn Clock>,
     /// Entries between two snapshots, at least one. Each costs one copy of the state; all entries since the last are applied at start.
@@ -49,7 +51,8 @@ impl Options {
     /// The usual settings.
     #[must_use]
     pub fn new(data_dir: impl Into<PathBuf>, id: ServerId) -> Self {
-        Self { data_dir: data_dir.into(), id, clock: Arc::new(SystemClock), snapshot_every: 4096 }
+        let (engine, clock) = (Engine::default(), Arc::new(SystemClock));
+        Self { data_dir: data_dir.into(), id, engine, clock, snapshot_every: 4096 }
     }
 }
 
@@ -91,9 +94,9 @@ impl<M: Machine> Consensus<M> {
     /// # Errors
     /// [`OpenError`]; the server must not serve then.
     pub async fn open(options: Options) -> Result<Self, OpenError> {
-        let Options { data_dir, id, clock, snapshot_every } = options;
+        let Options { data_dir, id, engine, clock, snapshot_every } = options;
         let directory = DataDirectory::open(&data_dir)?;
-        let (store, storage, opened) = Store::open(&directory, id)?;
+        let (store, storage, opened) = Store::open(&directory, id, engine)?;
         let counters = store.counters();
         let log = LogStore::<M>::open(store, &opened).await?;
         let snapshots = Snapshots::open(directory.snapshots()?)?;

@@ -71,6 +71,13 @@ pub trait Backend: Send + 'static {
     /// # Errors
     /// Those of the engine and those of `visit`.
     fn scan(&self, range: Range<&[u8]>, visit: &mut Visit<'_>) -> Result<(), Error>;
+
+    /// Makes durable what was written, lets go of all files, and only then returns; nothing may be called after it. Dropping
+    /// lets go of them too, but cannot tell what went wrong.
+    ///
+    /// # Errors
+    /// Whatever the engine or the operating system says; what was written since the last sync may be lost.
+    fn close(&mut self) -> Result<(), Error>;
 }
 
 /// A visitor of key and value.

@@ -6,9 +6,12 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::Error;
+use super::engine::Engine;
 
-/// The number of the layout described in the header of [`super`]; first release, 2026-11.
-const FORMAT: u32 = 1;
+/// The newest layout known here. 1 (2026-11, first release): as in the header of [`super`], and sled keeps the log, named or
+/// not. 2 (2026-12): the same, and the engine that the marker names keeps it; written only for others than sled, so that a
+/// program that knows sled alone goes on with its own and refuses what it could not read.
+const FORMAT: u32 = 2;
 const MARKER: &str = "CURRENT";
 const LOCK: &str = "LOCK";
 const LOG_PREFIX: &str = "log-";
@@ -72,49 +75,59 @@ impl DataDirectory {
         self.path.join("WITNESS")
     }
 
-    /// The directory of the live log. On a fresh data directory `create` is called with an empty one to fill; only when all it
-    /// made is durable does the log become live.
+    /// The live log, which `engine` must keep. On a fresh data directory `create` is called with an empty directory to fill;
+    /// only when all it made is durable does the log become live.
     ///
     /// # Errors
-    /// [`Error::Damaged`] if the marker and the directories contradict each other, [`Error::Format`], [`Error::Io`], and
-    /// those of `create`.
-    pub fn live_log(&self, create: impl FnOnce(&Path) -> Result<(), Error>) -> Result<PathBuf, Error> {
-        let name = match self.read_marker()? {
-            Some(name) => name,
-            None => {
-                let name = format!("{LOG_PREFIX}000001");
-                self.refuse_orphans()?;
-                self.make_log(&name, create)?;
-                name
-            }
-        };
-        self.finish_log(&name)
+    /// [`Error::OtherEngine`], [`Error::Damaged`] if the marker and the directories contradict each other, [`Error::Format`],
+    /// [`Error::Io`], and those of `create`.
+    pub fn live_log(&self, engine: Engine, create: impl FnOnce(&Path) -> Result<(), Error>) -> Result<PathBuf, Error> {
+        if self.engine()?.is_none() {
+            self.refuse_orphans()?;
+            self.make_log(&Marker { log: format!("{LOG_PREFIX}000001"), engine }, create)?;
+        }
+        let marker = self.marker()?;
+        if marker.engine != engine {
+            let (directory, found) = (self.path.clone(), marker.engine);
+            return Err(Error::OtherEngine { directory, found, expected: engine });
+        }
+        self.finish_log(&marker.log)
     }
 
-    /// Replaces the live log by a new one that `create` fills, and removes the old one.
+    /// Which engine keeps the live log; `None` if there is no log yet.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`], [`Error::Format`], [`Error::Io`].
+    pub fn engine(&self) -> Result<Option<Engine>, Error> {
+        Ok(Marker::read(&self.path.join(MARKER))?.map(|marker| marker.engine))
+    }
+
+    /// Replaces the live log by a new one that `create` fills and `engine` keeps, and removes the old one. A crash at any
+    /// moment leaves the old one live or the new one.
     ///
     /// # Errors
     /// As [`DataDirectory::live_log`].
-    pub fn replace_log(&self, create: impl FnOnce(&Path) -> Result<(), Error>) -> Result<PathBuf, Error> {
-        let old = self.read_marker()?.ok_or_else(|| Error::damaged(MARKER, "it is missing"))?;
+    pub fn replace_log(
+        &self,
+        engine: Engine,
+        create: impl FnOnce(&Path) -> Result<(), Error>,
+    ) -> Result<PathBuf, Error> {
+        let old = self.marker()?.log;
         let number = old.strip_prefix(LOG_PREFIX).and_then(|digits| digits.parse::<u32>().ok());
-        let name = format!("{LOG_PREFIX}{:06}", number.unwrap_or(0).wrapping_add(1));
-        self.make_log(&name, create)?;
-        let live = self.finish_log(&name)?;
-        remove_tree(&self.path.join(old))?;
-        Ok(live)
+        let log = format!("{LOG_PREFIX}{:06}", number.unwrap_or(0).wrapping_add(1) % 1_000_000);
+        self.make_log(&Marker { log: log.clone(), engine }, create)?;
+        self.finish_log(&log)
     }
 
     /// Fills `<name>.new`, makes it durable, then points the marker at `<name>`: from then on it counts.
-    fn make_log(&self, name: &str, create: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
-        let unfinished = self.path.join(format!("{name}{UNFINISHED}"));
+    fn make_log(&self, marker: &Marker, create: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
+        let unfinished = self.path.join(format!("{}{UNFINISHED}", marker.log));
         remove_tree(&unfinished)?;
         create_directory(&unfinished)?;
         create(&unfinished)?;
         sync_tree(&unfinished)?;
         sync_directory(&self.path)?;
-        let marker = format!("muster data {FORMAT}\nlog {name}\n");
-        replace_file(&self.path.join(MARKER), marker.as_bytes())
+        replace_file(&self.path.join(MARKER), marker.render().as_bytes())
     }
 
     /// Gives a log that the marker names its final name, if the server died before it could; clears leftovers.
@@ -134,29 +147,8 @@ impl DataDirectory {
         Ok(live)
     }
 
-    fn read_marker(&self) -> Result<Option<String>, Error> {
-        let path = self.path.join(MARKER);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let text = read_small(&path)?;
-        let mut lines = text.lines();
-        let format =
-            lines.next().and_then(|line| line.strip_prefix("muster data ")).and_then(|n| n.parse::<u32>().ok());
-        match format {
-            Some(FORMAT) => {}
-            Some(found) => {
-                return Err(Error::Format { what: MARKER.to_owned(), found, known: FORMAT });
-            }
-            None => {
-                return Err(Error::damaged(path.display().to_string(), "it is not a marker"));
-            }
-        }
-        let name = lines.next().and_then(|line| line.strip_prefix("log "));
-        match name {
-            Some(name) if is_log_name(name) => Ok(Some(name.to_owned())),
-            _ => Err(Error::damaged(path.display().to_string(), "it names no log")),
-        }
+    fn marker(&self) -> Result<Marker, Error> {
+        Marker::read(&self.path.join(MARKER))?.ok_or_else(|| Error::damaged(MARKER, "it is missing"))
     }
 
     /// A finished log without a marker was in use: the marker was lost, and starting afresh would forget votes and entries.
@@ -179,6 +171,41 @@ impl DataDirectory {
             }
         }
         Ok(names)
+    }
+}
+
+/// What the marker says.
+struct Marker {
+    log: String,
+    engine: Engine,
+}
+
+impl Marker {
+    fn render(&self) -> String {
+        let format = if self.engine == Engine::Sled { 1 } else { FORMAT };
+        format!("muster data {format}\nlog {}\nengine {}\n", self.log, self.engine)
+    }
+
+    fn read(path: &Path) -> Result<Option<Self>, Error> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = read_small(path)?;
+        let wrong = |detail| Error::damaged(path.display().to_string(), detail);
+        let mut lines = text.lines();
+        let format = lines.next().and_then(|line| line.strip_prefix("muster data ")).and_then(|n| n.parse().ok());
+        let format: u32 = format.ok_or_else(|| wrong("it is not a marker"))?;
+        if !(1..=FORMAT).contains(&format) {
+            return Err(Error::Format { what: MARKER.to_owned(), found: format, known: FORMAT });
+        }
+        let log = lines.next().and_then(|line| line.strip_prefix("log ")).filter(|name| is_log_name(name));
+        let log = log.ok_or_else(|| wrong("it names no log"))?.to_owned();
+        let engine = lines.next().and_then(|line| line.strip_prefix("engine "));
+        let engine = match (format, engine) {
+            (1, None) => Some(Engine::Sled),
+            (_, name) => name.and_then(Engine::of_name),
+        };
+        Ok(Some(Self { log, engine: engine.ok_or_else(|| wrong("it names no engine that is known here"))? }))
     }
 }
 

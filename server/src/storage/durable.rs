@@ -19,10 +19,10 @@ use tokio::sync::{mpsc, oneshot};
 use super::Error;
 use super::backend::{Backend, Batch};
 use super::directory::DataDirectory;
+use super::engine::Engine;
 use super::error::chain;
 use super::log::{Log, PurgePoint, read_value};
 use super::record::{Kind, seal_value};
-use super::sled::Sled;
 use super::witness::Witness;
 
 /// Operations in one batch at most. Raft waits for its appends, so there are rarely more than a handful; the bound keeps
@@ -103,10 +103,10 @@ impl Store {
     /// the thread.
     ///
     /// # Errors
-    /// [`Error::Damaged`], [`Error::OtherServer`], [`Error::Format`], [`Error::Io`].
-    pub fn open(directory: &DataDirectory, id: u64) -> Result<(Self, StoreThread, Opened), Error> {
-        let path = directory.live_log(|path| create_log(path, id))?;
-        let backend = Sled::open(&path)?;
+    /// [`Error::OtherEngine`], [`Error::Damaged`], [`Error::OtherServer`], [`Error::Format`], [`Error::Io`].
+    pub fn open(directory: &DataDirectory, id: u64, engine: Engine) -> Result<(Self, StoreThread, Opened), Error> {
+        let path = directory.live_log(engine, |path| create_log(engine, path, id))?;
+        let backend = engine.open(&path)?;
         let witness = Witness::open(directory.witness(), last_batch(&backend)?)?;
         Self::run(backend, id, Some(witness))
     }
@@ -219,8 +219,10 @@ impl Store {
     }
 }
 
-fn create_log(path: &Path, id: u64) -> Result<(), Error> {
-    prepare(&mut Sled::open(path)?, id)
+fn create_log(engine: Engine, path: &Path, id: u64) -> Result<(), Error> {
+    let mut backend = engine.open(path)?;
+    prepare(&mut backend, id)?;
+    backend.close()
 }
 
 /// Writes into an empty backend whose log it is.
@@ -269,6 +271,9 @@ impl<B: Backend> Writer<B> {
             if let Err(error) = self.round(first) {
                 end_process("the log cannot be kept safely", &error);
             }
+        }
+        if let Err(error) = self.backend.close() {
+            end_process("the log cannot be closed safely", &error);
         }
     }
 

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::engine::Engine;
+
 /// Why storage could not do what was asked. None of these may be retried: see the module's header.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -61,6 +63,26 @@ pub enum Error {
         expected: u64,
         /// The id on disk.
         found: u64,
+    },
+    /// The log was written by another engine than the one in the settings.
+    #[error(
+        "the log in {} is kept by {found}, and storage.backend is \"{expected}\": set it to \"{found}\", or move the log with \
+         `muster storage convert` while the server is stopped",
+        directory.display()
+    )]
+    OtherEngine {
+        /// The data directory.
+        directory: PathBuf,
+        /// The engine that wrote the log.
+        found: Engine,
+        /// The engine in the settings.
+        expected: Engine,
+    },
+    /// There is no log to work on.
+    #[error("there is no log in {}", directory.display())]
+    NoLog {
+        /// The data directory that was asked for.
+        directory: PathBuf,
     },
     /// A value does not fit where it should go.
     #[error("{what} has {bytes} bytes, the limit is {limit}")]

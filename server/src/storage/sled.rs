@@ -30,7 +30,7 @@ const CLOSE_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// An open sled database and the handle that makes it durable.
 pub struct Sled {
-    /// `None` only while it is dropped.
+    /// `None` once it is closed.
     database: Option<::sled::Db>,
     file: File,
     blobs: PathBuf,
@@ -58,6 +58,19 @@ impl Sled {
 
     fn database(&self) -> Result<&::sled::Db, Error> {
         self.database.as_ref().ok_or(Error::Closed)
+    }
+
+    fn let_go(&mut self) {
+        self.database = None;
+        // The lock belongs to sled's handle, so ours gets it only once sled's is closed; ours is closed right after.
+        let started = Instant::now();
+        while matches!(self.file.try_lock(), Err(TryLockError::WouldBlock)) {
+            if started.elapsed() > CLOSE_WAIT_MAX {
+                tracing::warn!("the log's engine did not let go of its file");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     fn sync_blobs(&self) -> Result<(), Error> {
@@ -108,20 +121,18 @@ impl Backend for Sled {
         }
         Ok(())
     }
+
+    fn close(&mut self) -> Result<(), Error> {
+        self.sync()?;
+        self.let_go();
+        // sled writes once more while it is dropped; an error of that is reported to every handle that was open.
+        self.file.sync_all().map_err(Error::engine("fsync"))
+    }
 }
 
 impl Drop for Sled {
     fn drop(&mut self) {
-        self.database = None;
-        // The lock belongs to sled's handle, so ours gets it only once sled's is closed; ours is closed right after.
-        let started = Instant::now();
-        while matches!(self.file.try_lock(), Err(TryLockError::WouldBlock)) {
-            if started.elapsed() > CLOSE_WAIT_MAX {
-                tracing::warn!("the log's engine did not let go of its file");
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        self.let_go();
     }
 }
 

@@ -89,4 +89,8 @@ impl Backend for Memory {
         }
         Ok(())
     }
+
+    fn close(&mut self) -> Result<(), Error> {
+        self.sync()
+    }
 }

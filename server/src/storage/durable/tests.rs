@@ -2,6 +2,7 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::storage::backend::memory::{Event, Memory};
+use crate::storage::engine::testing::on_each_engine;
 
 fn mk_memory() -> Memory {
     let mut backend = Memory::default();
@@ -154,12 +155,12 @@ async fn a_backend_without_identity_is_refused() {
     assert!(matches!(refused, Error::Damaged { .. }), "{refused}");
 }
 
-#[tokio::test]
-async fn everything_is_there_after_closing_and_opening_on_a_real_disk() {
+on_each_engine!(everything_is_there_after_closing_and_opening_on_a_real_disk);
+async fn everything_is_there_after_closing_and_opening_on_a_real_disk(engine: Engine) {
     let home = tempfile::tempdir().unwrap();
     for round in 0..5_u64 {
         let directory = DataDirectory::open(home.path()).unwrap();
-        let (store, thread, opened) = Store::open(&directory, 7).unwrap();
+        let (store, thread, opened) = Store::open(&directory, 7, engine).unwrap();
         assert_eq!(opened.present, 0..round * 10);
         for index in round * 10..(round + 1) * 10 {
             store.append(vec![mk_record(index)], Box::new(|| {})).await.unwrap();
@@ -169,7 +170,7 @@ async fn everything_is_there_after_closing_and_opening_on_a_real_disk() {
         tokio::task::spawn_blocking(move || thread.join()).await.unwrap();
     }
     let directory = DataDirectory::open(home.path()).unwrap();
-    let (store, _thread, opened) = Store::open(&directory, 7).unwrap();
+    let (store, _thread, opened) = Store::open(&directory, 7, engine).unwrap();
     assert_eq!((opened.present, opened.committed), (0..50, Some(b"4".to_vec())));
     assert_eq!(store.read(0..50, usize::MAX).await.unwrap().len(), 50);
 }
