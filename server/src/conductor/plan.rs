@@ -70,7 +70,7 @@ fn retries(view: View<'_>) -> impl Iterator<Item = Planned> {
     view.state.nodes.values().filter_map(move |node| {
         let due =
             node.failure.as_ref().is_some_and(|failure| failure.retry_at_ms != 0 && view.now_ms >= failure.retry_at_ms);
-        let ready = due && node.locked.is_none() && node.has_stopped();
+        let ready = due && node.locked.is_none() && node.is_proven() && node.has_stopped();
         ready.then(|| Planned::Retry(RetryNode { node: node.id.clone(), automatic: true }))
     })
 }

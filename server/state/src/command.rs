@@ -140,6 +140,7 @@ verbs! {
     open_errand::OpenErrand -> u64,
     release::Release -> (),
     release_join_command::ReleaseJoinCommand -> (),
+    release_backup::ReleaseBackup -> (),
     report::Report -> (),
     complete_errand::CompleteErrand -> (),
     replace_certificate_key::ReplaceCertificateKey -> (),

@@ -49,10 +49,12 @@ impl Mark {
     }
 }
 
+/// None for a node from a backup: the keys it had are remembered, but whoever shows one is taken for somebody new.
 fn keys(node: &Node) -> impl Iterator<Item = Digest> {
     let identity = &node.identity;
+    let is_proven = node.is_proven();
     let next = identity.next.as_ref().map(|next| next.key);
-    identity.previous.iter().copied().chain(next).chain([identity.key])
+    identity.previous.iter().copied().chain(next).chain([identity.key]).filter(move |_| is_proven)
 }
 
 impl Index {

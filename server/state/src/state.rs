@@ -227,6 +227,7 @@ impl State {
     pub fn custodians<'a>(&'a self, cluster: &'a ClusterId) -> impl Iterator<Item = &'a Node> {
         self.nodes_of(cluster).filter(|node| {
             node.locked.is_none()
+                && node.is_proven()
                 && node.has_joined()
                 && node.placement().is_some_and(|place| place.role == Role::ControlPlane)
         })

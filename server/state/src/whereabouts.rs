@@ -26,6 +26,7 @@ impl State {
                 let text = format!("compare the fingerprint, then `muster node approve {}`", node.id);
                 return (Phase::PendingApproval, text);
             }
+            Standing::Admitted(_) if !node.is_proven() => return node.while_unproven(),
             Standing::Admitted(place) => place,
         };
         if let Some(failure) = node.failure.as_ref().filter(|_| node.has_stopped()) {

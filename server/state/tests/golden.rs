@@ -2,7 +2,7 @@
 //! same by every replica. A changed file here is a changed disk format. `MUSTER_BLESS=1` writes what is missing or
 //! was meant to change; old forms that are no longer written stay in `golden/old/` and must keep decoding.
 
-mod samples;
+pub(crate) mod samples;
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 

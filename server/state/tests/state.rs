@@ -5,5 +5,6 @@ mod golden;
 mod joining;
 mod properties;
 mod requests;
+mod restoring;
 mod standing;
 mod world;

@@ -27,7 +27,7 @@ pub fn render(state: &State, node: &Node, connected: bool) -> Wire {
         message: node.message.clone(),
         phase_since: timestamp(node.timeline.last().map_or(node.created_ms, |entry| entry.at_ms)),
         assurance: node.placement().map(|placement| format!("{:?}", placement.assurance)).unwrap_or_default(),
-        key_fingerprint: node.identity.key.to_string(),
+        key_fingerprint: if node.is_proven() { node.identity.key.to_string() } else { String::new() },
         facts_revision: node.facts_revision,
         facts: Some(facts::render(&node.facts)),
         preflight: node.preflight.as_ref().map(preflight::render),
@@ -131,6 +131,8 @@ fn next(state: &State, node: &Node) -> String {
     let stopped = node.failure.as_ref().is_some_and(|failure| failure.retry_at_ms == 0);
     match node.phase {
         Phase::Locked => format!("muster node unlock {}", node.id),
+        // Its machine has to enrol anew; the entry that it then has is the one to approve.
+        Phase::PendingApproval if !node.is_proven() => String::new(),
         Phase::PendingApproval => {
             let replace = if is_conflict(node) { " --replace" } else { "" };
             let to = destination(state, node);

@@ -46,9 +46,10 @@ fn next(view: View<'_>, cluster: &Cluster, node: &Node) -> Option<Planned> {
     Some(Planned::Instruct(Instruct { node: node.id.clone(), steps, token: Some(token.id.clone()) }))
 }
 
-/// Admitted, judged fit, nothing under way and nothing held against it.
+/// Admitted, holding a key of this fleet, judged fit, nothing under way and nothing held against it.
 pub(super) fn may_begin(node: &Node) -> bool {
     node.placement().is_some()
+        && node.is_proven()
         && node.locked.is_none()
         && node.preflight_passed
         && node.steps.is_empty()

@@ -39,7 +39,8 @@ fn grant(cluster: &Cluster, node: &Node) -> Planned {
 
 /// Whoever waited longest; the lower id of two.
 fn next<'a>(view: View<'a>, cluster: &'a Cluster) -> Option<&'a Node> {
-    let waiting = view.state.nodes_of(&cluster.id).filter(|node| node.locked.is_none() && wants(node));
+    let waiting =
+        view.state.nodes_of(&cluster.id).filter(|node| node.locked.is_none() && node.is_proven() && wants(node));
     waiting.min_by_key(|node| (node.timeline.last().map_or(0, |entry| entry.at_ms), node.id.clone()))
 }
 

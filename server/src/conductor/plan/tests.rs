@@ -358,3 +358,18 @@ fn a_failure_after_init_is_retried_in_place_and_nothing_is_initialised_again() {
     assert_eq!(world.node("cp0").attempt, 2);
     assert_eq!(world.state.clusters[&world.cluster].permit(PermitKind::Init).grants, 1);
 }
+
+#[test]
+fn nothing_is_planned_for_machines_that_have_not_proved_themselves_since_a_restore() {
+    for rounds in 0..12 {
+        let mut world = World::new("v1.36.2", 3, 2);
+        world.fails.insert((NodeId::from("id-w0"), "join"), true);
+        world.run(rounds);
+        world.state.nodes.values_mut().for_each(|node| node.identity.generation = 0);
+        world.now_ms += 3_600_000;
+        let view = View { state: &world.state, now_ms: world.now_ms, attached: &world.attached };
+        let planned = plan(view);
+        let idle = |one: &Planned| matches!(one, Planned::Sweep(_) | Planned::Judge(_));
+        assert!(planned.iter().all(idle), "after {rounds} rounds: {planned:?}");
+    }
+}

@@ -1,5 +1,7 @@
 use serde::{Deserialize, Serialize};
 
+mod come_back;
+
 use super::{enrol::duplicates_of, remove_node::remove};
 use crate::{
     ClusterId, Digest, NodeId, NodeName, Refusal, State,
@@ -22,7 +24,8 @@ pub struct ApproveNode {
     pub pool: Option<String>,
     /// Which name; absent: as suggested, else one made from pool and id.
     pub name: Option<NodeName>,
-    /// It takes the place of the nodes of the same hardware or name.
+    /// It takes the place of the nodes of the same hardware or name. If one of them is its own record from a backup, it goes
+    /// on with that.
     pub replace: bool,
 }
 
@@ -31,10 +34,18 @@ impl ApproveNode {
         let node = state.node(&self.node)?;
         let suggested = self.check_seen(node)?.cloned();
         let placement = self.place(state, suggested)?;
-        let replaced = self.replaced(state, node, &placement)?;
+        let mut replaced = self.replaced(state, node, &placement)?;
+        let former = come_back::former(state, &replaced, &placement);
+        if let Some(reason) = former.as_ref().and_then(|former| state.nodes.get(former)?.locked.clone()) {
+            return Err(Refusal::Locked(reason));
+        }
+        replaced.retain(|other| Some(other) != former.as_ref());
         replaced.iter().try_for_each(|other| check_replaceable(state, other))?;
         replaced.iter().for_each(|other| remove(state, other, "replaced by a machine with new keys"));
-        state.change_node(&self.node, |node| node.standing = Standing::Admitted(placement))?;
+        match former {
+            Some(former) => come_back::come_back(state, &self.node, &former),
+            None => state.change_node(&self.node, |node| node.standing = Standing::Admitted(placement))?,
+        }
         state.node_event(false, "NodeApproved", format!("approved with key {}", self.key), &self.node);
         state.touch(&self.node);
         Ok(())

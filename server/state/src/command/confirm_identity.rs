@@ -4,7 +4,7 @@ use super::lock_node::lock_as_copied;
 use crate::{Digest, NodeId, Refusal, State, record::Identity, state::{Change, Context}};
 
 /// Keys of earlier generations that are remembered, to notice a copy.
-const PREVIOUS_KEPT: usize = 8;
+pub(super) const PREVIOUS_KEPT: usize = 8;
 
 /// A certificate was used: enrolment gives it no more, a renewal takes effect. Replies with the node, which may
 /// have been locked by this very use.
@@ -21,6 +21,9 @@ impl ConfirmIdentity {
         let node = state.node(&self.node)?;
         if let Some(reason) = &node.locked {
             return Err(Refusal::Locked(reason.clone()));
+        }
+        if !node.is_proven() {
+            return Err(Refusal::SeenDiffers { what: "the identity key".into() });
         }
         if node.placement().is_none() {
             return Err(Refusal::WrongPhase { phase: node.phase, problem: "it has not been admitted".into() });

@@ -51,8 +51,8 @@ impl GrantPermit {
     fn problem(&self, state: &State, node: &Node) -> Option<&'static str> {
         let is_candidate =
             node.placement().is_some_and(|place| place.cluster == self.cluster && place.role == Role::ControlPlane);
-        if node.locked.is_some() || !is_candidate {
-            return Some("it is no control plane of that cluster, or it is locked");
+        if node.locked.is_some() || !node.is_proven() || !is_candidate {
+            return Some("it is no control plane of that cluster, it is locked, or it has not proved itself");
         }
         match self.kind {
             PermitKind::Init if state.clusters.get(&self.cluster).is_none_or(|cluster| cluster.initialised) => {

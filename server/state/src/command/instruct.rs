@@ -46,7 +46,7 @@ impl Instruct {
     /// Why it can't be.
     fn problem(&self, state: &State, node: &Node, context: Context) -> Option<&'static str> {
         let Some(place) = node.placement() else { return Some("it has not been admitted") };
-        if !node.steps.is_empty() || node.failure.is_some() || !node.preflight_passed {
+        if !node.steps.is_empty() || node.failure.is_some() || !node.preflight_passed || !node.is_proven() {
             return Some("it is not ready to be instructed");
         }
         if !self.fits_role(place.role) {

@@ -20,6 +20,9 @@ impl IssueCertificate {
         if let Some(reason) = &node.locked {
             return Err(Refusal::Locked(reason.clone()));
         }
+        if !node.is_proven() {
+            return Err(Refusal::SeenDiffers { what: "the identity key".into() });
+        }
         if node.placement().is_none() {
             let problem = "it has not been admitted".into();
             return Err(Refusal::WrongPhase { phase: node.phase, problem });

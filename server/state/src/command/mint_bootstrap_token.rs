@@ -62,7 +62,7 @@ impl MintBootstrapToken {
             BootstrapTokenState::Minted | BootstrapTokenState::Present => true,
             BootstrapTokenState::Ending | BootstrapTokenState::Deleted => false,
         });
-        if !is_there || has_one || !node.steps.is_empty() || node.locked.is_some() {
+        if !is_there || has_one || !node.steps.is_empty() || node.locked.is_some() || !node.is_proven() {
             let problem = "it does not wait for a token of this cluster".into();
             return Err(Refusal::WrongPhase { phase: node.phase, problem });
         }

@@ -55,6 +55,7 @@ impl OpenErrand {
         state.cluster(&self.cluster)?;
         let node = state.node(&self.custodian)?;
         let is_fit = node.locked.is_none()
+            && node.is_proven()
             && node.has_joined()
             && node.placement().is_some_and(|place| place.cluster == self.cluster && place.role == Role::ControlPlane);
         if !is_fit {

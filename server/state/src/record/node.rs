@@ -76,7 +76,7 @@ pub struct Certificate {
 /// The keys a node is bound to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// 1 after enrolment, one more with each renewal.
+    /// 1 after enrolment, one more with each renewal; 0 while it has no key, because its record comes from a backup.
     pub generation: u64,
     /// SHA-256 of the identity key's SPKI.
     pub key: Digest,

@@ -7,8 +7,9 @@ use muster_state::{
     command::{
         AcceptTime, ApproveNode, ChooseFirst, CompleteErrand, ConfirmIdentity, DenyNode, Enrolled, ErrandOutcome,
         FreePermit, GrantPermit, Instruct, IssueCertificate, JudgePreflight, LockNode, MintBootstrapToken, OpenErrand,
-        RecordHello, RecordTokenMisuse, Release, ReleaseJoinCommand, RemoveNode, RenewEnrolmentToken, RenewIdentity,
-        ReplaceCertificateKey, Report, RetryNode, RevokeToken, StepOutcome, Sweep, UnlockNode, UpdateCluster,
+        RecordHello, RecordTokenMisuse, Release, ReleaseBackup, ReleaseJoinCommand, RemoveNode, RenewEnrolmentToken,
+        RenewIdentity, ReplaceCertificateKey, Report, RetryNode, RevokeToken, StepOutcome, Sweep, UnlockNode,
+        UpdateCluster,
     },
     facts::{Finding, Preflight, Selector},
     record::{Certificate, ErrandKind, EtcdMember, Observation, Origin, PermitKind, Purpose, Role, Verb as Step},
@@ -161,6 +162,11 @@ fn planning() -> Vec<(&'static str, Command)> {
     };
     let join_line =
         ReleaseJoinCommand { token: "b1".into(), role: Role::Worker, caller: "spiffe://fleet/operator/ann".into() };
+    let backup = ReleaseBackup {
+        key: digest(4),
+        caller: "spiffe://fleet/operator/ann".into(),
+        server: "spiffe://fleet/server/1".into(),
+    };
     let free =
         FreePermit { cluster: cluster(), kind: PermitKind::EtcdJoin, holder: node(), reason: "it burned".into() };
     vec![
@@ -169,6 +175,7 @@ fn planning() -> Vec<(&'static str, Command)> {
         ("GrantPermit-etcd-join", plain(GrantPermit { cluster: cluster(), kind: PermitKind::EtcdJoin, node: node() })),
         ("FreePermit", plain(free)),
         ("ReleaseJoinCommand", plain(join_line)),
+        ("ReleaseBackup", plain(backup)),
         ("MintBootstrapToken-node", plain(mint(Purpose::Node(node())))),
         ("MintBootstrapToken-join-command", plain(mint(Purpose::JoinCommand(Role::ControlPlane)))),
         ("OpenErrand-apply", errand(ErrandKind::ApplyTokens(vec!["b1".into()]))),
@@ -225,6 +232,7 @@ pub(super) fn replies() -> Vec<(&'static str, Reply)> {
         ("OpenErrand", Reply::OpenErrand(12)),
         ("Release", Reply::Release(())),
         ("ReleaseJoinCommand", Reply::ReleaseJoinCommand(())),
+        ("ReleaseBackup", Reply::ReleaseBackup(())),
         ("Report", Reply::Report(())),
         ("CompleteErrand", Reply::CompleteErrand(())),
         ("ReplaceCertificateKey", Reply::ReplaceCertificateKey(())),
@@ -299,7 +307,7 @@ pub(super) fn refusals() -> Vec<Refusal> {
 }
 
 /// A state with something in every record.
-pub(super) fn rich() -> State {
+pub(crate) fn rich() -> State {
     let mut world = World::busy();
     world.settle();
     let token = world.token("t-late", "workers", None, 3);

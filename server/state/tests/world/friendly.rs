@@ -36,7 +36,7 @@ pub(crate) fn member(name: &str, learner: bool) -> EtcdMember {
 /// What is next for one node.
 pub(crate) fn next_for(state: &State, node: &Node) -> Option<Verb> {
     let id = node.id.clone();
-    let place = node.placement()?;
+    let place = node.placement().filter(|_| node.is_proven())?;
     if node.locked.is_some() {
         return Some(UnlockNode { node: id }.into());
     }

@@ -144,3 +144,13 @@ fn phases_are_read_in_any_case_and_an_unknown_one_is_told_the_words() {
     let said = parse_phase("phase", "Joined").unwrap_err().to_string();
     assert!(said.starts_with("phase: \"Joined\" is no phase") && said.contains("JoiningEtcd, Joining"), "{said}");
 }
+
+#[test]
+fn a_record_from_a_backup_has_no_fingerprint_to_approve() {
+    let mut state = mk_state();
+    worker(&mut state, ID);
+    state.nodes.get_mut(&ID.into()).unwrap().identity.generation = 0;
+    state.nodes.get_mut(&ID.into()).unwrap().phase = Phase::PendingApproval;
+    let shown = view(&state, ID);
+    assert_eq!((shown.key_fingerprint.as_str(), shown.next.as_str()), ("", ""));
+}

@@ -31,7 +31,7 @@ impl Enrol {
     fn without_token(&self, state: &State, known: Option<&Node>, id: &NodeId) -> Standing {
         let suggested = match known.map(|node| &node.standing) {
             Some(Standing::Pending { suggested: Some(suggested), .. }) => Some(suggested.clone()),
-            Some(_) | None => suggest(state, &self.facts),
+            Some(_) | None => home(state, &self.facts, id).or_else(|| suggest(state, &self.facts)),
         };
         self.pending(state, suggested, id)
     }
@@ -43,7 +43,11 @@ impl Enrol {
         let suggestion = Suggestion { cluster: cluster.clone(), pool: pool.name.clone(), name };
         // Same hardware under new keys is a planned re-join, or a clone: nothing moves before an operator looks.
         if duplicates_of(state, &self.facts, id).next().is_some() {
-            return Ok(self.pending(state, Some(suggestion), id));
+            let home = home(state, &self.facts, id).filter(|home| {
+                let is_its_name = suggestion.name.is_none() || suggestion.name == home.name;
+                is_its_name && home.cluster == suggestion.cluster && home.pool == suggestion.pool
+            });
+            return Ok(self.pending(state, Some(home.unwrap_or(suggestion)), id));
         }
         let (name, assurance) = match (pool.admission, &token.node_name, pool.role) {
             (Admission::Bound, Some(name), _) | (Admission::Token, Some(name), Role::Worker) => {
@@ -55,6 +59,9 @@ impl Enrol {
             }
         };
         if let Some(holder) = state.name_holder(&cluster, &name) {
+            if !holder.is_proven() {
+                return Ok(self.pending(state, Some(suggestion), id));
+            }
             return Err(Refusal::NameTaken { name, holder: holder.id.to_string() });
         }
         Ok(Standing::Admitted(Placement { cluster, pool: pool.name.clone(), role: pool.role, name, assurance }))
@@ -90,10 +97,25 @@ impl Enrol {
     }
 
     fn pending(&self, state: &State, suggested: Option<Suggestion>, id: &NodeId) -> Standing {
-        let conflict = duplicates_of(state, &self.facts, id).next().map(|(what, other)| {
-            Refusal::DuplicateHardware { what: what.into(), other: other.label() }.to_string()
+        let twin = duplicates_of(state, &self.facts, id).next();
+        let conflict = twin.map(|(what, other)| {
+            if other.is_proven() {
+                return Refusal::DuplicateHardware { what: what.into(), other: other.label() }.to_string();
+            }
+            self.words_on_return(other, &format!("same {what}"))
         });
-        Standing::Pending { suggested, from: self.from.clone(), conflict }
+        let named = suggested.as_ref().and_then(|to| state.name_holder(&to.cluster, to.name.as_ref()?));
+        let named = named.filter(|holder| !holder.is_proven()).map(|holder| self.words_on_return(holder, "same name"));
+        Standing::Pending { suggested, from: self.from.clone(), conflict: conflict.or(named) }
+    }
+
+    /// What an approver must know of a machine that seems to be one from the backup.
+    fn words_on_return(&self, record: &Node, what: &str) -> String {
+        let key = if record.identity.previous.contains(&self.key) { "this very key" } else { "another key" };
+        format!(
+            "the backup has {} ({what}) with {key}; if it is that machine, approve it with --replace and it goes on as that",
+            record.label()
+        )
     }
 }
 
@@ -117,6 +139,13 @@ fn as_decided(token: &EnrolmentToken) -> &EnrolmentToken {
 #[cfg(feature = "planted-bug-split-redemption")]
 fn as_decided(token: &EnrolmentToken) -> EnrolmentToken {
     EnrolmentToken { used_by: Vec::new(), ..token.clone() }
+}
+
+/// Where a machine of this hardware was before the fleet was restored.
+fn home(state: &State, facts: &Facts, id: &NodeId) -> Option<Suggestion> {
+    let twins = duplicates_of(state, facts, id).map(|(_, other)| other);
+    let place = twins.filter(|other| !other.is_proven()).find_map(Node::placement)?;
+    Some(Suggestion { cluster: place.cluster.clone(), pool: place.pool.clone(), name: Some(place.name.clone()) })
 }
 
 /// The record that these claims select, for the approver's convenience. Grants nothing.

@@ -1,0 +1,63 @@
+//! Every sealed secret of the state by name, in one place: what is sealed anew when a fleet is restored or its data key is
+//! rotated is all of it, and a test counts.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ClusterId, State, TokenId, record::SealedSecret};
+
+/// Which sealed secret. With the secret's revision this is what its associated data is made of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum SecretName {
+    /// A private key of the fleet's PKI, by role or `root`.
+    FleetKey(String),
+    /// A private key of a cluster, by kubeadm's file name.
+    ClusterKey(ClusterId, String),
+    /// The certificate key of a cluster's join window.
+    CertificateKey(ClusterId),
+    /// The secret part of a bootstrap token.
+    BootstrapToken(ClusterId, TokenId),
+}
+
+impl fmt::Display for SecretName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FleetKey(role) => write!(f, "fleet key {role}"),
+            Self::ClusterKey(cluster, name) => write!(f, "key {name} of cluster {cluster}"),
+            Self::CertificateKey(cluster) => write!(f, "certificate key of cluster {cluster}"),
+            Self::BootstrapToken(_, token) => write!(f, "bootstrap token {token}"),
+        }
+    }
+}
+
+impl State {
+    /// All sealed secrets, in a fixed order.
+    pub fn secrets(&self) -> impl Iterator<Item = (SecretName, &SealedSecret)> {
+        let fleet = self.fleet.iter().flat_map(|fleet| &fleet.keys);
+        let fleet = fleet.map(|(role, secret)| (SecretName::FleetKey(role.clone()), secret));
+        let clusters = self.clusters.values().flat_map(|cluster| {
+            let id = || cluster.id.clone();
+            let keys = cluster.keys.iter();
+            let keys = keys.map(move |(name, secret)| (SecretName::ClusterKey(id(), name.clone()), secret));
+            keys.chain([(SecretName::CertificateKey(id()), &cluster.certificate_key)])
+        });
+        let tokens = self.bootstrap_tokens.values();
+        let tokens =
+            tokens.map(|token| (SecretName::BootstrapToken(token.cluster.clone(), token.id.clone()), &token.secret));
+        fleet.chain(clusters).chain(tokens)
+    }
+
+    /// The secret of that name, to be changed.
+    pub(crate) fn secret_mut(&mut self, name: &SecretName) -> Option<&mut SealedSecret> {
+        match name {
+            SecretName::FleetKey(role) => self.fleet.as_mut()?.keys.get_mut(role),
+            SecretName::ClusterKey(cluster, name) => self.clusters.get_mut(cluster)?.keys.get_mut(name),
+            SecretName::CertificateKey(cluster) => Some(&mut self.clusters.get_mut(cluster)?.certificate_key),
+            SecretName::BootstrapToken(cluster, token) => {
+                let token = self.bootstrap_tokens.get_mut(token).filter(|token| token.cluster == *cluster)?;
+                Some(&mut token.secret)
+            }
+        }
+    }
+}
