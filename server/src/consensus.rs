@@ -23,6 +23,7 @@ mod log_cache;
 pub mod log_store;
 pub mod machine;
 pub mod network;
+pub mod runtime;
 pub mod state_machine;
 pub mod status;
 mod supervisor;

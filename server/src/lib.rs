@@ -15,6 +15,7 @@ pub mod logging;
 pub mod operations;
 pub mod peers;
 pub mod pki;
+pub mod process;
 pub mod seal;
 pub mod sessions;
 pub mod storage;

@@ -27,6 +27,7 @@ pub mod record;
 pub mod redb;
 pub mod sled;
 pub mod snapshots;
+mod thread;
 pub mod witness;
 
 pub use durable::{Done, Opened, Record, Store};

@@ -28,9 +28,11 @@ const ROOMS: &[(&str, &str)] = &[
     // What it does it with.
     ("ledger", "consensus web"),
     ("peers", "consensus web"),
-    ("consensus", "storage"),
+    ("consensus", "process storage"),
     ("pki", "seal"),
-    ("storage", ""),
+    ("storage", "process"),
+    // The process itself, and the one seam for the simulation.
+    ("process", ""),
     ("seal", ""),
     ("kubeadm", "seal"),
     ("sessions", ""),

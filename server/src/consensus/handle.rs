@@ -22,6 +22,7 @@ use super::state_machine::{Shared, StateMachine};
 use super::status::Status;
 use super::supervisor::Supervisor;
 use super::types::{Peer, Peers, Raft, ServerId};
+use crate::process;
 use crate::storage::directory::DataDirectory;
 use crate::storage::durable::{Counters, StoreThread};
 use crate::storage::snapshots::Snapshots;
@@ -111,8 +112,8 @@ impl<M: Machine> Consensus<M> {
         let supervisor =
             Supervisor { raft: raft.clone(), counters: counters.clone(), snapshots, stopping: stopping.clone() };
         let parts = Parts {
-            batcher: tokio::spawn(batcher.run()),
-            supervisor: tokio::spawn(supervisor.run()),
+            batcher: process::spawn(batcher.run()),
+            supervisor: process::spawn(supervisor.run()),
             storage,
             directory,
         };
@@ -235,7 +236,7 @@ impl<M: Machine> Consensus<M> {
             tracing::warn!(%error, "consensus did not stop in order");
         }
         ended("the supervisor", supervisor).await;
-        ended("storage", tokio::task::spawn_blocking(move || storage.join())).await;
+        ended("storage", process::spawn(process::blocking(move || storage.join()))).await;
         drop(directory);
     }
 

@@ -14,6 +14,7 @@ use super::codec;
 use super::error::OpenError;
 use super::machine::Machine;
 use super::types::{Entry, LogId, Replies, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
+use crate::process::{EndOnPanic, blocking};
 use crate::storage::snapshots::{self, Snapshots};
 
 /// State and how far it got, shared between the applying task and readers.
@@ -126,7 +127,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig<M>> for StateMachine<M> {
         I: IntoIterator<Item = Entry<M>> + Send,
         I::IntoIter: Send,
     {
-        let _guard = EndProcessOnPanic;
+        let _guard = EndOnPanic("applying an entry");
         Ok(entries.into_iter().map(|entry| self.shared.apply(entry)).collect())
     }
 
@@ -193,31 +194,6 @@ async fn save(snapshots: Snapshots, meta: &SnapshotMeta, state: Vec<u8>) -> Resu
 
 fn unsaved(meta: &SnapshotMeta, error: &(impl std::error::Error + 'static)) -> StorageError {
     StorageIOError::write_snapshot(Some(meta.signature()), error).into()
-}
-
-/// Runs disk or CPU work off the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    let guarded = move || {
-        let _guard = EndProcessOnPanic;
-        work()
-    };
-    match tokio::task::spawn_blocking(guarded).await {
-        Ok(value) => value,
-        // Only a runtime that is shutting down refuses blocking work; then nobody waits for this either.
-        Err(_) => std::future::pending().await,
-    }
-}
-
-/// A machine that panicked half-way through an entry has no defined state, and openraft would go on without it.
-struct EndProcessOnPanic;
-
-impl Drop for EndProcessOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("muster: applying an entry panicked; the server stops");
-            std::process::abort();
-        }
-    }
 }
 
 #[cfg(test)]

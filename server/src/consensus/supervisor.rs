@@ -8,6 +8,7 @@ use openraft::error::Fatal;
 
 use super::machine::Machine;
 use super::types::{LogId, Raft};
+use crate::process;
 use crate::storage::durable::Counters;
 use crate::storage::snapshots::Snapshots;
 
@@ -71,10 +72,10 @@ impl<M: Machine> Supervisor<M> {
     /// one turn out damaged, nothing is lost.
     async fn purge(&self) -> Result<(), Fatal<u64>> {
         let snapshots = self.snapshots.clone();
-        match tokio::task::spawn_blocking(move || snapshots.fallback()).await {
-            Ok(Ok(Some(index))) => self.raft.trigger().purge_log(index).await,
-            Ok(Ok(None)) | Err(_) => Ok(()),
-            Ok(Err(error)) => {
+        match process::blocking(move || snapshots.fallback()).await {
+            Ok(Some(index)) => self.raft.trigger().purge_log(index).await,
+            Ok(None) => Ok(()),
+            Err(error) => {
                 // The log stays longer than it must; the next snapshot tries again.
                 tracing::warn!(%error, "snapshots cannot be listed");
                 Ok(())
@@ -86,8 +87,6 @@ impl<M: Machine> Supervisor<M> {
         if self.stopping.load(Ordering::Acquire) {
             return;
         }
-        tracing::error!(cause = %fatal, "consensus has died; the server stops");
-        eprintln!("muster: consensus has died: {fatal}; the server stops");
-        std::process::abort();
+        process::end(&format!("consensus has died: {fatal}"))
     }
 }

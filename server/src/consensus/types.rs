@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use muster_state::Stamp;
-use openraft::{RaftTypeConfig, TokioRuntime};
+use openraft::RaftTypeConfig;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::codec;
 use super::machine::Machine;
+use super::runtime::Runtime;
 
 /// A server's number in the Raft group. It is never used twice: a server that lost its disk comes back under a new one.
 pub type ServerId = u64;
@@ -38,7 +39,7 @@ impl<M: Machine> RaftTypeConfig for TypeConfig<M> {
     type Node = Peer;
     type Entry = openraft::Entry<Self>;
     type SnapshotData = Cursor<Vec<u8>>;
-    type AsyncRuntime = TokioRuntime;
+    type AsyncRuntime = Runtime;
     type Responder = openraft::impls::OneshotResponder<Self>;
 }
 

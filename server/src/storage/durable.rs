@@ -11,19 +11,21 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
+
+pub use super::thread::StoreThread;
 
 use super::Error;
 use super::backend::{Backend, Batch};
 use super::directory::DataDirectory;
 use super::engine::Engine;
-use super::error::chain;
 use super::log::{Log, PurgePoint, read_value};
 use super::record::{Kind, seal_value};
+use super::thread::end;
 use super::witness::Witness;
+use crate::process;
 
 /// Operations in one batch at most. Raft waits for its appends, so there are rarely more than a handful; the bound keeps
 /// one fsync from carrying an unbounded amount of data.
@@ -43,6 +45,9 @@ pub struct Record {
     /// What it carries, at most [`super::record::PAYLOAD_BYTES_MAX`].
     pub payload: Vec<u8>,
 }
+
+/// Records by index.
+type Records = Vec<(u64, Vec<u8>)>;
 
 /// What was found when the store was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -76,7 +81,7 @@ enum Operation {
     NoteCommitted(Vec<u8>),
     Truncate(u64, Done),
     Purge(PurgePoint, Done),
-    Read(Range<u64>, usize, oneshot::Sender<Vec<(u64, Vec<u8>)>>),
+    Read(Range<u64>, usize, oneshot::Sender<Records>),
 }
 
 /// A handle on the storage thread; cheap to clone.
@@ -84,18 +89,6 @@ enum Operation {
 pub struct Store {
     operations: mpsc::Sender<Operation>,
     counters: Arc<Counters>,
-}
-
-/// The thread itself; the owner joins it at the end.
-#[must_use]
-pub struct StoreThread(JoinHandle<()>);
-
-impl StoreThread {
-    /// Waits until all handles are gone, the queue is drained and the engine is closed. Blocks.
-    pub fn join(self) {
-        // The thread cannot panic without ending the process.
-        let _ = self.0.join();
-    }
 }
 
 impl Store {
@@ -133,14 +126,11 @@ impl Store {
         counters.log_bytes.store(log.payload_bytes() as u64, Ordering::Relaxed);
         let batches = last_batch(&backend)?;
         let writer = Writer { backend, log, queue, witness, batches, counters: counters.clone() };
-        let thread = std::thread::Builder::new()
-            .name("storage".to_owned())
-            .spawn(move || {
-                let _guard = EndProcessOnPanic;
-                writer.run();
-            })
-            .map_err(Error::engine("start the storage thread"))?;
-        Ok((Self { operations, counters }, StoreThread(thread), opened))
+        let thread = match process::simulated() {
+            Some(_) => StoreThread::simulate(writer.simulate()),
+            None => StoreThread::start(move || writer.run())?,
+        };
+        Ok((Self { operations, counters }, thread, opened))
     }
 
     /// Queues records for the end of the log; `done` is called when they are on disk.
@@ -192,7 +182,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Closed`].
-    pub async fn read(&self, range: Range<u64>, bytes_max: usize) -> Result<Vec<(u64, Vec<u8>)>, Error> {
+    pub async fn read(&self, range: Range<u64>, bytes_max: usize) -> Result<Records, Error> {
         let (reply, records) = oneshot::channel();
         self.send(Operation::Read(range, bytes_max, reply)).await?;
         records.await.map_err(|_| Error::Closed)
@@ -255,6 +245,13 @@ fn last_batch(backend: &impl Backend) -> Result<u64, Error> {
     }
 }
 
+/// What is written and neither durable nor answered yet.
+#[derive(Default)]
+struct Turn {
+    waiting: Vec<Done>,
+    read: Option<(Range<u64>, usize, oneshot::Sender<Records>)>,
+}
+
 struct Writer<B> {
     backend: B,
     log: Log,
@@ -268,34 +265,48 @@ struct Writer<B> {
 impl<B: Backend> Writer<B> {
     fn run(mut self) {
         while let Some(first) = self.queue.blocking_recv() {
-            if let Err(error) = self.round(first) {
-                end_process("the log cannot be kept safely", &error);
+            if let Err(error) = self.begin(first).and_then(|turn| self.finish(turn)) {
+                end(&error);
             }
         }
         if let Err(error) = self.backend.close() {
-            end_process("the log cannot be closed safely", &error);
+            end(&error);
         }
     }
 
-    /// One turn: everything that waits goes to disk together. A read sees what was queued before it, so it ends the turn.
-    fn round(&mut self, first: Operation) -> Result<(), Error> {
+    /// The same in a simulation: on virtual time, which the disk takes some of between writing and synchronising.
+    async fn simulate(mut self) {
+        while let Some(first) = self.queue.recv().await {
+            let turn = self.begin(first).unwrap_or_else(|error| end(&error));
+            if let Some(process) = process::simulated().filter(|_| !turn.waiting.is_empty()) {
+                tokio::time::sleep(process.disk_pause()).await;
+            }
+            self.finish(turn).unwrap_or_else(|error| end(&error));
+        }
+        self.backend.close().unwrap_or_else(|error| end(&error));
+    }
+
+    /// Takes everything that waits and writes it. A read sees what was queued before it, so it ends the turn.
+    fn begin(&mut self, first: Operation) -> Result<Turn, Error> {
         let mut batch = Batch::default();
-        let mut waiting: Vec<Done> = Vec::new();
+        let mut turn = Turn::default();
         let mut next = Some(first);
         let mut taken = 0;
         while let Some(operation) = next {
             if let Operation::Read(range, bytes_max, reply) = operation {
-                self.settle(batch, waiting)?;
-                let records = self.log.read(&self.backend, range, bytes_max)?;
-                // Whoever asked may have gone.
-                let _ = reply.send(records);
-                return Ok(());
+                turn.read = Some((range, bytes_max, reply));
+                break;
             }
-            waiting.extend(self.plan(&mut batch, operation)?);
+            turn.waiting.extend(self.plan(&mut batch, operation)?);
             taken += 1;
             next = if taken < BATCH_OPERATIONS_MAX { self.queue.try_recv().ok() } else { None };
         }
-        self.settle(batch, waiting)
+        if !batch.is_empty() {
+            self.batches += 1;
+            batch.put(Kind::Batch.key(), seal_value(Kind::Batch, &self.batches.to_be_bytes())?)?;
+            self.backend.write(&batch)?;
+        }
+        Ok(turn)
     }
 
     /// Adds what the operation writes to the batch; gives back whom to tell once it is durable.
@@ -329,12 +340,18 @@ impl<B: Backend> Writer<B> {
         }
     }
 
-    fn settle(&mut self, mut batch: Batch, waiting: Vec<Done>) -> Result<(), Error> {
-        if !batch.is_empty() {
-            self.batches += 1;
-            batch.put(Kind::Batch.key(), seal_value(Kind::Batch, &self.batches.to_be_bytes())?)?;
-            self.backend.write(&batch)?;
+    /// Makes durable what the turn has written, acknowledges it, and answers its read.
+    fn finish(&mut self, turn: Turn) -> Result<(), Error> {
+        self.acknowledge(turn.waiting)?;
+        if let Some((range, bytes_max, reply)) = turn.read {
+            let records = self.log.read(&self.backend, range, bytes_max)?;
+            // Whoever asked may have gone.
+            let _ = reply.send(records);
         }
+        Ok(())
+    }
+
+    fn acknowledge(&mut self, waiting: Vec<Done>) -> Result<(), Error> {
         // A note of the committed position alone is not worth an fsync: nobody waits for it.
         if waiting.is_empty() {
             return Ok(());
@@ -357,27 +374,6 @@ impl<B: Backend> Writer<B> {
             self.backend.sync()?;
         }
         Ok(())
-    }
-}
-
-/// Says why and ends the process at once: nothing may be acknowledged, read or written after this.
-fn end_process(what: &str, error: &Error) -> ! {
-    let cause = chain(error);
-    tracing::error!(cause, "{what}; the server stops");
-    // The subscriber may be gone or buffered; this line must get out.
-    eprintln!("muster: {what}: {cause}; the server stops");
-    std::process::abort()
-}
-
-/// Turns a panic on the storage thread into the end of the process, also in builds that unwind.
-struct EndProcessOnPanic;
-
-impl Drop for EndProcessOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("muster: the storage thread panicked; the server stops");
-            std::process::abort();
-        }
     }
 }
 
