@@ -21,7 +21,7 @@ use std::io::Write as _;
 use std::pin::Pin;
 use std::process::ExitCode;
 
-use crate::cli::args::{Cli, Command, DemoArgs, ServeArgs};
+use crate::cli::args::{Cli, Command, DemoArgs, ServeArgs, StorageCommand};
 use crate::cli::console::Console;
 use crate::cli::environment::Environment;
 use crate::cli::exit::{Exit, Failure};
@@ -29,13 +29,15 @@ use crate::cli::exit::{Exit, Failure};
 /// What a runner returns; its error may be a [`Failure`], whose exit code is then kept.
 pub type Task = Pin<Box<dyn Future<Output = anyhow::Result<()>>>>;
 
-/// The two commands that are no client: given by `main`, so that this module does not depend on the server's rooms.
+/// The commands that are no client: given by `main`, so that this module does not depend on the server's rooms.
 #[derive(Debug, Clone, Copy)]
 pub struct Runners {
     /// Runs a server until it is told to end.
     pub serve: fn(ServeArgs) -> Task,
     /// Runs a whole fleet on loopback until it is told to end.
     pub demo: fn(DemoArgs) -> Task,
+    /// Works on the disk of a server that does not run.
+    pub storage: fn(StorageCommand) -> Task,
 }
 
 /// Runs one command line to its end.
@@ -45,6 +47,7 @@ pub fn run(cli: Cli, runners: Runners) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(args) => block_on_all_cores((runners.serve)(args)),
         Command::Demo(args) => block_on_all_cores((runners.demo)(args)),
+        Command::Storage(command) => block_on_all_cores((runners.storage)(command)),
         command => block_on_one_core(command::run(command, &cli.globals, &environment, &mut console)),
     };
     let exit = match outcome {

@@ -12,6 +12,7 @@ pub mod foreground;
 pub mod kubeadm;
 pub mod ledger;
 pub mod logging;
+pub mod offline;
 pub mod operations;
 pub mod peers;
 pub mod pki;

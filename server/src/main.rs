@@ -6,11 +6,15 @@ use clap::Parser as _;
 use muster_server::{
     app,
     cli::{self, Runners, args::Cli},
-    demo, foreground,
+    demo, foreground, offline,
 };
 
 fn main() -> ExitCode {
     app::install_crypto_provider();
-    let runners = Runners { serve: |args| Box::pin(foreground::run(args)), demo: |args| Box::pin(demo::run(args)) };
+    let runners = Runners {
+        serve: |args| Box::pin(foreground::run(args)),
+        demo: |args| Box::pin(demo::run(args)),
+        storage: |command| Box::pin(offline::storage(command)),
+    };
     cli::run(Cli::parse(), runners)
 }

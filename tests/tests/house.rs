@@ -14,9 +14,11 @@ const FUNCTION_LINES_MAX: usize = 70;
 /// room needs a row. Journeys go downwards: main, app, api, operations, then consensus, pki and seal; storage is the ground.
 const ROOMS: &[(&str, &str)] = &[
     // The top: programs and the composition root.
-    ("main", "app cli demo foreground"),
+    ("main", "app cli demo foreground offline"),
     ("foreground", "app cli config logging operations"),
     ("demo", "app cli config logging operations"),
+    // Works on the disk of a server that does not run, so that neither app nor consensus is there.
+    ("offline", "cli config logging storage"),
     // `cli`: the first operator's context is written in the command line's own form.
     ("app", "api cli clock conductor config consensus ledger operations peers pki seal sessions web"),
     // The client side: a stranger to everything that a server does. `pki`: an import is checked before anything is sent.

@@ -16,7 +16,10 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use cluster::{ApplyArgs, ClusterCommand, CreateArgs, ImportArgs, JoinCommandArgs};
-pub use local::{CompletionArgs, DemoArgs, HelpArgs, PinArgs, ServeArgs, SnippetArgs, SnippetKind, VersionArgs};
+pub use local::{
+    CompletionArgs, ConvertArgs, DemoArgs, HelpArgs, PinArgs, ServeArgs, SnippetArgs, SnippetKind, StorageCommand,
+    VersionArgs,
+};
 pub use node::{ApproveArgs, NodeArgs, NodeCommand};
 pub use read::{DescribeArgs, EventsArgs, GetArgs, Kind, LogsArgs, WaitArgs};
 pub use token::{CreateTokenArgs, RenewTokenArgs, RevokeTokenArgs, TokenCommand};
@@ -110,6 +113,9 @@ pub enum Command {
     Serve(ServeArgs),
     /// A whole fleet on loopback with rehearsed kubeadm: nothing on this machine is changed
     Demo(DemoArgs),
+    /// Work on the disk of a server that does not run
+    #[command(subcommand)]
+    Storage(StorageCommand),
     /// Create, import, apply, list and describe clusters
     #[command(subcommand)]
     Cluster(ClusterCommand),

@@ -26,7 +26,7 @@ use crate::cli::console::Console;
 use crate::cli::environment::Environment;
 use crate::cli::exit::{Exit, Failure};
 
-/// Runs any command but `serve` and `demo`, which [`super::run`] gives to its runners.
+/// Runs any command but `serve`, `demo` and `storage`, which [`super::run`] gives to its runners.
 ///
 /// # Errors
 /// Why the command did not succeed.
@@ -76,8 +76,11 @@ async fn call(command: Command, session: &Session, globals: &Globals, console: &
         Command::Node(command) => node::run(command, session, cluster, console).await,
         Command::Snippet(args) => snippet::run(&args, session, console).await,
         Command::Version(_) => version::both(session, console).await,
-        Command::Serve(_) | Command::Demo(_) | Command::Pin(_) | Command::Completion(_) | Command::Help(_) => {
-            Err(Failure::new(Exit::Failed, "this command calls no server"))
-        }
+        Command::Serve(_)
+        | Command::Demo(_)
+        | Command::Storage(_)
+        | Command::Pin(_)
+        | Command::Completion(_)
+        | Command::Help(_) => Err(Failure::new(Exit::Failed, "this command calls no server")),
     }
 }

@@ -9,7 +9,7 @@ use super::Error;
 use super::engine::Engine;
 
 /// The newest layout known here. 1 (2026-11, first release): as in the header of [`super`], and sled keeps the log, named or
-/// not. 2 (2026-12): the same, and the engine that the marker names keeps it; written only for others than sled, so that a
+/// not. 2 (2026-11): the same, and the engine that the marker names keeps it; written only for others than sled, so that a
 /// program that knows sled alone goes on with its own and refuses what it could not read.
 const FORMAT: u32 = 2;
 const MARKER: &str = "CURRENT";

@@ -23,6 +23,7 @@ use super::directory::DataDirectory;
 use super::engine::Engine;
 use super::log::{Log, PurgePoint, read_value};
 use super::record::{Kind, seal_value};
+use super::rewrite;
 use super::thread::end;
 use super::witness::Witness;
 use crate::process;
@@ -101,6 +102,7 @@ impl Store {
         let path = directory.live_log(engine, |path| create_log(engine, path, id))?;
         let backend = engine.open(&path)?;
         let witness = Witness::open(directory.witness(), last_batch(&backend)?)?;
+        let backend = rewrite::compacted(directory, engine, &path, backend)?;
         Self::run(backend, id, Some(witness))
     }
 
@@ -236,7 +238,7 @@ fn verify_identity(backend: &impl Backend, id: u64) -> Result<(), Error> {
 }
 
 /// The number of the last batch in the backend; zero before the first.
-fn last_batch(backend: &impl Backend) -> Result<u64, Error> {
+pub(super) fn last_batch(backend: &impl Backend) -> Result<u64, Error> {
     let found = read_value(backend, Kind::Batch)?;
     match found.as_deref().map(<[u8; 8]>::try_from) {
         None => Ok(0),

@@ -12,6 +12,8 @@
 //! `previous` is the digest that ends the record before, so a swapped, missing or replayed record breaks the chain; the
 //! digest also finds every flipped bit, which the engine's own checksums do not.
 
+use std::ops::Range;
+
 use sha2::{Digest as _, Sha256};
 
 use super::Error;
@@ -80,6 +82,12 @@ pub fn record_range(from: u64, to: u64) -> (Vec<u8>, Vec<u8>) {
 #[must_use]
 pub fn all_records() -> (Vec<u8>, Vec<u8>) {
     (vec![RECORD_KEYS], vec![RECORD_KEYS + 1])
+}
+
+/// The first and the first-after key of everything that is stored.
+#[must_use]
+pub fn all_keys() -> Range<Vec<u8>> {
+    vec![VALUE_KEYS]..vec![RECORD_KEYS + 1]
 }
 
 /// The key of one piece of a record.

@@ -1,8 +1,8 @@
-//! Commands that are no call to a server, or hardly: serve, demo, pin, snippet, completion, version, help.
+//! Commands that are no call to a server, or hardly: serve, demo, storage, pin, snippet, completion, version, help.
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 /// A server.
@@ -29,6 +29,22 @@ pub struct DemoArgs {
     /// Keep its directory, and go on until interrupted
     #[arg(long)]
     pub keep: bool,
+}
+
+/// What can be done to the disk of a server that does not run.
+#[derive(Debug, Clone, Subcommand)]
+pub enum StorageCommand {
+    /// Move the log to the engine that the settings name (storage.backend)
+    Convert(ConvertArgs),
+}
+
+/// Which server's log.
+#[derive(Debug, Clone, Args)]
+pub struct ConvertArgs {
+    /// Settings of the server [default: /etc/muster/server.toml, if it is there]
+    // As for `serve`.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// Pins of certificates.

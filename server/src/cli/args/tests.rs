@@ -34,6 +34,10 @@ fn serve_takes_its_own_configuration_file() {
     assert_eq!((args.config.unwrap().to_str(), args.print_config), (Some("/etc/x.toml"), true));
     let Command::Serve(args) = command("serve") else { panic!() };
     assert_eq!((args.config, args.print_config), (None, false));
+    let Command::Storage(StorageCommand::Convert(args)) = command("storage convert --config /etc/x.toml") else {
+        panic!()
+    };
+    assert_eq!(args.config.unwrap().to_str(), Some("/etc/x.toml"));
 }
 
 #[test]
