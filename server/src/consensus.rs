@@ -7,33 +7,48 @@
 //!
 //! Reading order: [`machine`] (what is replicated; [`fleet`] is the real one), [`handle`] (the front door), [`batcher`] (many commands, one entry),
 //! [`codec`] (the frozen bytes; the only conversions), [`log_store`] and [`state_machine`] (openraft's two traits),
-//! [`supervisor`] (a dead core ends the process).
+//! [`transport`] (what is asked of a wire) with [`network`] (openraft's side of it) and [`peer`] (the receiving side),
+//! [`membership`] (who belongs to the group), [`supervisor`] (a dead core ends the process).
 //!
-//! Absent on purpose: what a command means (`muster-state`), who may send it (`api`), the wire between peers (one voter
-//! today; [`network`] says so to whoever tries), wall-clock reads outside [`clock`].
+//! Absent on purpose: what a command means (`muster-state`), who may send it (`api`), bytes and connections between servers
+//! (`peers`), wall-clock reads outside [`clock`].
 
 pub mod batcher;
 pub mod changes;
 pub mod clock;
 pub mod codec;
+mod courier;
 mod error;
 pub mod fleet;
 pub mod handle;
 mod log_cache;
 pub mod log_store;
 pub mod machine;
+pub mod membership;
+#[cfg(test)]
+mod mesh;
 pub mod network;
+pub mod options;
+pub mod parcel;
+pub mod peer;
+mod receiving;
 pub mod runtime;
 pub mod state_machine;
 pub mod status;
 mod supervisor;
+pub mod transport;
 pub mod types;
 
 pub use changes::{Changes, Update};
 pub use clock::{Clock, SystemClock};
-pub use error::{OpenError, ProposeError, ReadError};
+pub use error::{ForwardError, OpenError, ProposeError, ReadError};
 pub use fleet::Fleet;
-pub use handle::{Consensus, Options};
+pub use handle::Consensus;
 pub use machine::{Applied, Machine};
-pub use status::{Role, Status};
-pub use types::Peer;
+pub use membership::MembershipError;
+pub use options::{Options, Timings};
+pub use parcel::{Forwarded, Origin, Parcel};
+pub use peer::{NotAMember, PeerHandle};
+pub use status::{Member, Role, Status};
+pub use transport::{NoPeers, Transport, TransportError};
+pub use types::{Peer, ServerId};

@@ -15,6 +15,8 @@
 //! A record of a later format, of an unknown kind or with an unknown command stops the server: to skip it would let this
 //! replica's state drift from the others'.
 
+mod parcel;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_state::Stamp;
@@ -24,6 +26,8 @@ use serde::{Deserialize, Serialize};
 
 use super::machine::Machine;
 use super::types::{Batch, Entry, LogId, Membership, Peer, SnapshotMeta, StoredMembership, Vote};
+
+pub use parcel::{parse_parcel, render_parcel};
 
 /// The number of the format described in the header of this file.
 pub const FORMAT: u8 = 1;
@@ -74,6 +78,12 @@ impl<M: Machine> Rendered<M> {
     pub fn new(command: M::Command) -> Result<Self, Error> {
         let json = serde_json::to_string(&command).map_err(|error| Error::form("a command", place(&error)))?;
         Ok(Self { command, json })
+    }
+
+    fn parse(json: &[u8]) -> Result<Self, Error> {
+        let json = std::str::from_utf8(json).map_err(|_| Error::form("a command", "not UTF-8"))?;
+        let command = from_json("a command", json.as_bytes())?;
+        Ok(Self { command, json: json.to_owned() })
     }
 
     /// Bytes it will add to a batch.

@@ -70,10 +70,10 @@ impl ProposeError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// Another server leads.
-    #[error("this server does not lead{}", leader.as_ref().map(|(id, _)| format!("; server {id} does")).unwrap_or_default())]
+    #[error("this server does not lead{}", leader.map(|id| format!("; server {id} does")).unwrap_or_default())]
     NotLeader {
         /// Who does, as far as this server knows.
-        leader: Option<(ServerId, Peer)>,
+        leader: Option<ServerId>,
     },
     /// This server is stopping.
     #[error("this server is stopping")]
@@ -81,4 +81,24 @@ pub enum ReadError {
     /// A majority did not confirm in time that this server still leads.
     #[error("no majority confirmed in time that this server leads")]
     TimedOut,
+}
+
+/// Why the leader, or who was taken for it, did not carry a parcel out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ForwardError {
+    /// Another server leads; nothing was proposed.
+    #[error("this server does not lead{}", leader.map(|id| format!("; server {id} does")).unwrap_or_default())]
+    NotLeader {
+        /// Who does, as far as this server knows.
+        leader: Option<ServerId>,
+    },
+    /// Too many parcels wait; nothing was proposed.
+    #[error("too many commands are waiting")]
+    Overloaded,
+    /// This server takes no parcels now; nothing was proposed.
+    #[error("this server is stopping")]
+    Unavailable,
+    /// It was proposed, but leadership was lost or time ran out: it may be applied, or may be yet. Send it again.
+    #[error("whether the commands were carried out is not known")]
+    Unknown,
 }

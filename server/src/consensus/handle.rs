@@ -1,61 +1,41 @@
 //! The front door of consensus: open, propose, read, watch, stop.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use openraft::error::{CheckIsLeaderError, Fatal, InitializeError, RaftError};
-use openraft::{Config, ServerState, SnapshotPolicy};
-use tokio::sync::{Mutex, Semaphore, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use openraft::ServerState;
+use openraft::error::{Fatal, InitializeError, RaftError};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::{JoinError, JoinHandle};
 
 use super::batcher::{self, Batcher, Waiting};
 use super::changes::Changes;
-use super::clock::{Clock, SystemClock};
 use super::codec::Rendered;
+use super::courier::Courier;
 use super::error::{OpenError, ProposeError, ReadError};
 use super::log_store::LogStore;
 use super::machine::Machine;
-use super::network::NoPeers;
+use super::network::Links;
+use super::options::{self, Options, Timings};
+use super::peer::{self, PeerHandle};
 use super::state_machine::{Shared, StateMachine};
 use super::status::Status;
 use super::supervisor::Supervisor;
+use super::transport::Transport;
 use super::types::{Peer, Peers, Raft, ServerId};
-use crate::process;
+use crate::process::{self, Simulated};
+use crate::storage::Store;
 use crate::storage::directory::DataDirectory;
 use crate::storage::durable::{Counters, StoreThread};
 use crate::storage::snapshots::Snapshots;
-use crate::storage::{Engine, Store};
 
 /// How long each part may take to stop before the others go on without it.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Between two attempts to have leadership confirmed: about a heartbeat.
 const CONFIRM_PAUSE: Duration = Duration::from_millis(100);
-
-/// How to open consensus.
-pub struct Options {
-    /// Where everything lies; made when missing.
-    pub data_dir: PathBuf,
-    /// This server's number in the group.
-    pub id: ServerId,
-    /// The engine that keeps the log, here and so far.
-    pub engine: Engine,
-    /// Where stamps come from.
-    pub clock: Arc<dyn Clock>,
-    /// Entries between two snapshots, at least one. Each costs one copy of the state; all entries since the last are applied at start.
-    pub snapshot_every: u64,
-}
-
-impl Options {
-    /// The usual settings.
-    #[must_use]
-    pub fn new(data_dir: impl Into<PathBuf>, id: ServerId) -> Self {
-        let (engine, clock) = (Engine::default(), Arc::new(SystemClock));
-        Self { data_dir: data_dir.into(), id, engine, clock, snapshot_every: 4096 }
-    }
-}
 
 /// A handle on this server's consensus; cheap to clone.
 pub struct Consensus<M: Machine> {
@@ -71,6 +51,9 @@ impl<M: Machine> Clone for Consensus<M> {
 struct Inner<M: Machine> {
     id: ServerId,
     raft: Raft<M>,
+    peer: PeerHandle<M>,
+    courier: Arc<dyn Courier<M>>,
+    timings: Timings,
     shared: Arc<Shared<M>>,
     counters: Arc<Counters>,
     room: Arc<Semaphore>,
@@ -78,6 +61,8 @@ struct Inner<M: Machine> {
     /// Taken at shutdown, which closes the queue.
     proposals: RwLock<Option<mpsc::Sender<Waiting<M>>>>,
     parts: Mutex<Option<Parts>>,
+    runtime: Handle,
+    process: Option<Arc<dyn Simulated>>,
 }
 
 /// What must end in this order.
@@ -88,14 +73,56 @@ struct Parts {
     directory: DataDirectory,
 }
 
+impl Parts {
+    /// Stops openraft and what surrounds it. The directory is free for another owner only when nothing writes to it any more.
+    async fn stop<M: Machine>(self, raft: Raft<M>) {
+        if let Err(error) = raft.shutdown().await {
+            tracing::warn!(%error, "consensus did not stop in order");
+        }
+        ended("the supervisor", self.supervisor).await;
+        let Self { storage, directory, .. } = self;
+        let closed = process::blocking(move || {
+            storage.join();
+            drop(directory);
+        });
+        ended("storage", process::spawn(closed)).await;
+    }
+}
+
+impl<M: Machine> Inner<M> {
+    fn take_parts(&self) -> Option<Parts> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn close_queue(&self) {
+        self.proposals.write().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// Without a shutdown everything ends all the same, only less politely: openraft's tasks would outlive their handles.
+impl<M: Machine> Drop for Inner<M> {
+    fn drop(&mut self) {
+        if let Some(parts) = self.take_parts() {
+            self.stopping.store(true, Ordering::Release);
+            self.close_queue();
+            parts.batcher.abort();
+            let _entered = self.runtime.enter();
+            match &self.process {
+                Some(process) => process::spawn_in(process.clone(), parts.stop(self.raft.clone())),
+                None => tokio::spawn(parts.stop(self.raft.clone())),
+            };
+        }
+    }
+}
+
 impl<M: Machine> Consensus<M> {
     /// Opens the data directory, rebuilds the state from snapshot and log, and starts Raft. A fresh server waits to be told of
     /// its group: see [`Consensus::initialize`].
     ///
     /// # Errors
     /// [`OpenError`]; the server must not serve then.
-    pub async fn open(options: Options) -> Result<Self, OpenError> {
-        let Options { data_dir, id, engine, clock, snapshot_every } = options;
+    pub async fn open<T: Transport<M>>(options: Options<T>) -> Result<Self, OpenError> {
+        let Options { data_dir, id, engine, clock, snapshot_every, transport, timings } = options;
         let directory = DataDirectory::open(&data_dir)?;
         let (store, storage, opened) = Store::open(&directory, id, engine)?;
         let counters = store.counters();
@@ -103,8 +130,9 @@ impl<M: Machine> Consensus<M> {
         let snapshots = Snapshots::open(directory.snapshots()?)?;
         let machine = StateMachine::open(snapshots.clone(), log.purged())?;
         let shared = machine.shared();
-        let config = Arc::new(config(snapshot_every)?);
-        let raft = Raft::<M>::new(id, config, NoPeers, log, machine).await.map_err(core)?;
+        let config = Arc::new(options::config(snapshot_every, timings)?);
+        let links = Links::new(id, transport.clone());
+        let raft = Raft::<M>::new(id, config, links, log, machine).await.map_err(core)?;
         elect_if_alone(&raft, id).await?;
         let (proposals, queue) = mpsc::channel(batcher::ROOM_BYTES / batcher::ROOM_UNIT_BYTES);
         let stopping = Arc::new(AtomicBool::new(false));
@@ -120,13 +148,18 @@ impl<M: Machine> Consensus<M> {
         Ok(Self {
             inner: Arc::new(Inner {
                 id,
+                peer: PeerHandle::new(raft.clone()),
                 raft,
+                courier: Arc::new(transport),
+                timings,
                 shared,
                 counters,
                 room: Arc::new(Semaphore::new(batcher::ROOM_BYTES / batcher::ROOM_UNIT_BYTES)),
                 stopping,
                 proposals: RwLock::new(Some(proposals)),
                 parts: Mutex::new(Some(parts)),
+                runtime: Handle::current(),
+                process: process::simulated(),
             }),
         })
     }
@@ -199,13 +232,15 @@ impl<M: Machine> Consensus<M> {
         look(&self.inner.shared.read().machine)
     }
 
-    /// Looks at state that holds everything acknowledged by anyone before this call.
+    /// Looks at state that holds everything acknowledged by anyone before this call, on any server of the group: the leader
+    /// confirms with a quorum, and this server waits until it has caught up.
     ///
     /// # Errors
-    /// [`ReadError`].
+    /// [`ReadError`]: only after `within`, or when this server stops.
     pub async fn linearizable_read<T>(&self, within: Duration, look: impl FnOnce(&M) -> T) -> Result<T, ReadError> {
-        match tokio::time::timeout(within, self.confirm_leadership()).await {
-            Ok(confirmed) => confirmed?,
+        match tokio::time::timeout(within, self.catch_up(within)).await {
+            Ok(caught_up) => caught_up?,
+            Err(_) if self.status().leader.is_none() => return Err(ReadError::NotLeader { leader: None }),
             Err(_) => return Err(ReadError::TimedOut),
         }
         Ok(self.read(look))
@@ -223,21 +258,32 @@ impl<M: Machine> Consensus<M> {
         Status::new(&self.inner.raft.metrics().borrow(), &self.inner.counters)
     }
 
+    /// The door for other servers.
+    #[must_use]
+    pub fn peer(&self) -> PeerHandle<M> {
+        self.inner.peer.clone()
+    }
+
+    pub(super) fn raft(&self) -> &Raft<M> {
+        &self.inner.raft
+    }
+
+    pub(super) fn courier(&self) -> &dyn Courier<M> {
+        self.inner.courier.as_ref()
+    }
+
+    pub(super) fn timings(&self) -> Timings {
+        self.inner.timings
+    }
+
     /// Answers what waits, saves a snapshot so that the next start is quick, and closes the disk. Idempotent.
     pub async fn shutdown(&self) {
-        let Some(Parts { batcher, supervisor, storage, directory }) = self.inner.parts.lock().await.take() else {
-            return;
-        };
-        self.inner.proposals.write().unwrap_or_else(PoisonError::into_inner).take();
-        ended("the batcher", batcher).await;
+        let Some(mut parts) = self.inner.take_parts() else { return };
+        self.inner.close_queue();
+        ended("the batcher", &mut parts.batcher).await;
         self.last_snapshot().await;
         self.inner.stopping.store(true, Ordering::Release);
-        if let Err(error) = self.inner.raft.shutdown().await {
-            tracing::warn!(%error, "consensus did not stop in order");
-        }
-        ended("the supervisor", supervisor).await;
-        ended("storage", process::spawn(process::blocking(move || storage.join()))).await;
-        drop(directory);
+        parts.stop(self.inner.raft.clone()).await;
     }
 
     async fn last_snapshot(&self) {
@@ -271,19 +317,32 @@ impl<M: Machine> Consensus<M> {
         Some(now.current_leader.and_then(|id| Some((id, peer(id)?))))
     }
 
-    async fn confirm_leadership(&self) -> Result<(), ReadError> {
-        loop {
-            match self.inner.raft.ensure_linearizable().await {
-                Ok(_) => return Ok(()),
-                Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(to))) => {
-                    return Err(ReadError::NotLeader { leader: to.leader_id.zip(to.leader_node) });
-                }
-                // One missed heartbeat is enough for this; the caller's time-out ends it.
-                Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_))) => {
-                    tokio::time::sleep(CONFIRM_PAUSE).await;
-                }
-                Err(RaftError::Fatal(_)) => return Err(ReadError::Unavailable),
+    /// Waits until the state here holds everything that was acknowledged before the call; the caller's time-out ends it.
+    async fn catch_up(&self, within: Duration) -> Result<(), ReadError> {
+        let index = loop {
+            match self.read_index(within).await {
+                Ok(index) => break index,
+                Err(ReadError::Unavailable) => return Err(ReadError::Unavailable),
+                // An election, or one missed heartbeat.
+                Err(ReadError::NotLeader { .. } | ReadError::TimedOut) => tokio::time::sleep(CONFIRM_PAUSE).await,
             }
+        };
+        let applied = |now: &openraft::RaftMetrics<_, _>| now.last_applied.map_or(0, |id| id.index) >= index;
+        let mut metrics = self.inner.raft.metrics();
+        match metrics.wait_for(|now| applied(now) || now.running_state.is_err()).await {
+            Ok(now) if now.running_state.is_ok() => Ok(()),
+            _ => Err(ReadError::Unavailable),
+        }
+    }
+
+    /// Up to where everything acknowledged reaches, by the word of a leader that a quorum has just confirmed.
+    async fn read_index(&self, within: Duration) -> Result<u64, ReadError> {
+        let Some(leader) = self.other_leader() else { return peer::read_index(&self.inner.raft).await };
+        let (leader, peer) = leader.ok_or(ReadError::NotLeader { leader: None })?;
+        match self.inner.courier.read_index(leader, peer, within).await {
+            // It stops, this server does not.
+            Ok(Err(ReadError::Unavailable)) | Err(_) => Err(ReadError::TimedOut),
+            Ok(answer) => answer,
         }
     }
 }
@@ -295,7 +354,7 @@ async fn elect_if_alone<M: Machine>(raft: &Raft<M>, id: ServerId) -> Result<(), 
 }
 
 /// Waits for a task to end, but not for ever.
-async fn ended(what: &str, task: JoinHandle<()>) {
+async fn ended(what: &str, task: impl Future<Output = Result<(), JoinError>>) {
     match tokio::time::timeout(STOP_WAIT_MAX, task).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "{what} ended badly"),
@@ -305,27 +364,6 @@ async fn ended(what: &str, task: JoinHandle<()>) {
 
 fn core(fatal: Fatal<ServerId>) -> OpenError {
     OpenError::Core(Box::new(fatal))
-}
-
-/// openraft's settings; its defaults are for tests on one machine.
-fn config(snapshot_every: u64) -> Result<Config, OpenError> {
-    let config = Config {
-        cluster_name: "muster".to_owned(),
-        heartbeat_interval: 100,
-        election_timeout_min: 300,
-        election_timeout_max: 450,
-        install_snapshot_timeout: 30_000,
-        // By count here, by bytes in `LogStore::limited_get_log_entries`.
-        max_payload_entries: 64,
-        snapshot_max_chunk_size: 512 * 1024,
-        snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot_every.max(1)),
-        // Above the distance between snapshots, else a snapshot could not help a peer that lags.
-        replication_lag_threshold: snapshot_every.saturating_mul(2).max(1),
-        // The supervisor purges: what two snapshots hold, not what one does.
-        max_in_snapshot_log_to_keep: u64::MAX,
-        ..Config::default()
-    };
-    config.validate().map_err(|error| OpenError::Settings(error.to_string()))
 }
 
 #[cfg(test)]

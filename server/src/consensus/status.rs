@@ -46,6 +46,8 @@ pub struct Status {
     pub quorum_ack_age_ms: Option<u64>,
     /// Members of the group, and whether they vote.
     pub members: BTreeMap<ServerId, Member>,
+    /// A change of voters is not finished: two sets of them must agree to everything.
+    pub joint: bool,
     /// Fsyncs of the log so far.
     pub log_syncs: u64,
     /// Bytes of entries in the log.
@@ -64,6 +66,11 @@ pub struct Member {
 }
 
 impl Status {
+    /// Who votes.
+    pub fn voters(&self) -> impl Iterator<Item = ServerId> {
+        self.members.iter().filter(|(_, member)| member.voter).map(|(id, _)| *id)
+    }
+
     pub(super) fn new(metrics: &RaftMetrics<ServerId, Peer>, counters: &Counters) -> Self {
         Self {
             id: metrics.id,
@@ -76,6 +83,7 @@ impl Status {
             purged_index: metrics.purged.map(|id| id.index),
             quorum_ack_age_ms: metrics.millis_since_quorum_ack,
             members: members(metrics),
+            joint: metrics.membership_config.membership().get_joint_config().len() > 1,
             log_syncs: counters.syncs.load(Ordering::Relaxed),
             log_bytes: counters.log_bytes.load(Ordering::Relaxed),
         }

@@ -4,7 +4,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::consensus::machine::toy::{Toy, Write};
-use crate::consensus::{Role, Update};
+use crate::consensus::{Clock, Role, Update};
 
 const LONG: Duration = Duration::from_secs(20);
 

@@ -1,0 +1,157 @@
+//! The receiving side of the wire: what another server asks of this one, and whether it may.
+
+use std::sync::Arc;
+
+use openraft::ServerState;
+use openraft::error::{CheckIsLeaderError, RaftError};
+use tokio::sync::Mutex;
+
+use super::error::{ForwardError, ReadError};
+use super::machine::Machine;
+use super::parcel::{Forwarded, Parcel};
+use super::receiving::Receiving;
+use super::transport::{Append, Appended, Ballot, Installed, SnapshotChunk, TransportError, Voted};
+use super::types::{Raft, ServerId};
+
+/// The door for other servers. Cheap to clone; it does not keep consensus running.
+///
+/// `from` is the sender, as the wire has authenticated it. Who does not belong to the group is refused: its message is not
+/// looked at.
+pub struct PeerHandle<M: Machine> {
+    raft: Raft<M>,
+    receiving: Arc<Mutex<Receiving>>,
+}
+
+impl<M: Machine> Clone for PeerHandle<M> {
+    fn clone(&self) -> Self {
+        Self { raft: self.raft.clone(), receiving: self.receiving.clone() }
+    }
+}
+
+/// The sender does not belong to the group, as far as this server knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("server {from} does not belong to this group")]
+pub struct NotAMember {
+    /// The sender.
+    pub from: ServerId,
+}
+
+impl From<NotAMember> for TransportError {
+    fn from(refused: NotAMember) -> Self {
+        Self::Refused(refused.to_string())
+    }
+}
+
+impl<M: Machine> PeerHandle<M> {
+    pub(super) fn new(raft: Raft<M>) -> Self {
+        Self { raft, receiving: Arc::default() }
+    }
+
+    /// Takes entries or a heartbeat from a leader. A server that has no log yet takes them from any server of the fleet: that is
+    /// how it learns of its group.
+    ///
+    /// # Errors
+    /// [`NotAMember`].
+    pub async fn append_entries(&self, from: ServerId, rpc: Append<M>) -> Result<Appended, NotAMember> {
+        self.admit_leader(from)?;
+        Ok(self.raft.append_entries(rpc).await)
+    }
+
+    /// Takes a candidate's request for a vote. A server that has no log yet votes for nobody.
+    ///
+    /// # Errors
+    /// [`NotAMember`].
+    pub async fn vote(&self, from: ServerId, rpc: Ballot) -> Result<Voted, NotAMember> {
+        self.admit_member(from)?;
+        Ok(self.raft.vote(rpc).await)
+    }
+
+    /// Takes a chunk of a leader's snapshot. Chunks come in order; one that does not fit starts the transfer again. As with
+    /// entries, a server that has no log yet takes it from any server of the fleet.
+    ///
+    /// # Errors
+    /// [`NotAMember`].
+    pub async fn install_snapshot(&self, from: ServerId, rpc: SnapshotChunk<M>) -> Result<Installed, NotAMember> {
+        self.admit_leader(from)?;
+        Ok(self.receive(rpc).await)
+    }
+
+    async fn receive(&self, chunk: SnapshotChunk<M>) -> Installed {
+        let vote = self.raft.with_raft_state(|state| *state.vote_ref()).await.map_err(RaftError::Fatal)?;
+        if chunk.vote < vote {
+            // The sender leads no more and learns it from this.
+            return Ok(openraft::raft::InstallSnapshotResponse { vote });
+        }
+        let (vote, meta) = (chunk.vote, chunk.meta.clone());
+        let whole = self.receiving.lock().await.take_in(chunk).map_err(RaftError::APIError)?;
+        if let Some(state) = whole {
+            let snapshot = openraft::Snapshot { meta, snapshot: Box::new(std::io::Cursor::new(state)) };
+            let installed = self.raft.install_full_snapshot(vote, snapshot).await.map_err(RaftError::Fatal)?;
+            return Ok(openraft::raft::InstallSnapshotResponse { vote: installed.vote });
+        }
+        Ok(openraft::raft::InstallSnapshotResponse { vote })
+    }
+
+    /// Takes commands that another server forwards, if this one leads. It never passes them on.
+    ///
+    /// # Errors
+    /// [`NotAMember`].
+    pub async fn forward(
+        &self,
+        from: ServerId,
+        parcel: Parcel<M>,
+    ) -> Result<Result<Forwarded, ForwardError>, NotAMember> {
+        self.admit_member(from)?;
+        drop(parcel);
+        Ok(Err(ForwardError::Unavailable))
+    }
+
+    /// Confirms with a quorum that this server leads, and says up to where a state must have got to hold everything that was
+    /// acknowledged before.
+    ///
+    /// # Errors
+    /// [`NotAMember`].
+    pub async fn read_index(&self, from: ServerId) -> Result<Result<u64, ReadError>, NotAMember> {
+        self.admit_member(from)?;
+        Ok(read_index(&self.raft).await)
+    }
+
+    /// Stands for election now, if this server votes. The sender is the leader, which hands over.
+    ///
+    /// # Errors
+    /// [`NotAMember`].
+    pub async fn campaign(&self, from: ServerId) -> Result<(), NotAMember> {
+        self.admit_member(from)?;
+        // A core that is gone shows elsewhere.
+        let _ = self.raft.trigger().elect().await;
+        Ok(())
+    }
+
+    fn admit_leader(&self, from: ServerId) -> Result<(), NotAMember> {
+        if self.raft.metrics().borrow().last_log_index.is_none() { Ok(()) } else { self.admit_member(from) }
+    }
+
+    fn admit_member(&self, from: ServerId) -> Result<(), NotAMember> {
+        let metrics = self.raft.metrics();
+        let member = metrics.borrow().membership_config.membership().get_node(&from).is_some();
+        if member { Ok(()) } else { Err(NotAMember { from }) }
+    }
+}
+
+/// One quorum round: the index that a linearizable read must wait for.
+pub(super) async fn read_index<M: Machine>(raft: &Raft<M>) -> Result<u64, ReadError> {
+    match raft.get_read_log_id().await {
+        Ok((read, _)) => Ok(read.map_or(0, |id| id.index)),
+        Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(to))) => {
+            Err(ReadError::NotLeader { leader: to.leader_id })
+        }
+        // One missed heartbeat is enough for this.
+        Err(RaftError::APIError(CheckIsLeaderError::QuorumNotEnough(_))) => Err(ReadError::TimedOut),
+        Err(RaftError::Fatal(_)) => Err(ReadError::Unavailable),
+    }
+}
+
+/// True if this server leads, as far as it knows.
+pub(super) fn leads<M: Machine>(raft: &Raft<M>) -> bool {
+    raft.metrics().borrow().state == ServerState::Leader
+}
