@@ -19,6 +19,7 @@ pub mod raw;
 mod sampler;
 pub mod secrets;
 mod server;
+pub mod simulation;
 
 pub use binaries::{Binaries, binaries};
 pub use cluster_file::{ClusterFile, Enrolment};
