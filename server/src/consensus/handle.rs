@@ -122,9 +122,12 @@ impl<M: Machine> Consensus<M> {
     /// # Errors
     /// [`OpenError`]; the server must not serve then.
     pub async fn open<T: Transport<M>>(options: Options<T>) -> Result<Self, OpenError> {
-        let Options { data_dir, id, engine, clock, snapshot_every, transport, timings } = options;
+        let Options { data_dir, id, engine, disk, clock, snapshot_every, transport, timings } = options;
         let directory = DataDirectory::open(&data_dir)?;
-        let (store, storage, opened) = Store::open(&directory, id, engine)?;
+        let (store, storage, opened) = match disk {
+            Some(disk) => Store::open_on(disk, &directory, id)?,
+            None => Store::open(&directory, id, engine)?,
+        };
         let counters = store.counters();
         let log = LogStore::<M>::open(store, &opened).await?;
         let snapshots = Snapshots::open(directory.snapshots()?)?;
