@@ -13,6 +13,7 @@ use tokio::task::{JoinError, JoinHandle};
 use super::batcher::{self, Batcher, Waiting};
 use super::changes::Changes;
 use super::codec::Rendered;
+use super::contacts::Contacts;
 use super::courier::Courier;
 use super::error::{OpenError, ProposeError, ReadError};
 use super::log_store::LogStore;
@@ -56,6 +57,7 @@ struct Inner<M: Machine> {
     timings: Timings,
     shared: Arc<Shared<M>>,
     counters: Arc<Counters>,
+    contacts: Contacts,
     room: Arc<Semaphore>,
     stopping: Arc<AtomicBool>,
     /// Taken at shutdown, which closes the queue.
@@ -134,7 +136,8 @@ impl<M: Machine> Consensus<M> {
         let machine = StateMachine::open(snapshots.clone(), log.purged())?;
         let shared = machine.shared();
         let config = Arc::new(options::config(snapshot_every, timings)?);
-        let links = Links::new(id, transport.clone());
+        let contacts = Contacts::default();
+        let links = Links::new(id, transport.clone(), contacts.clone());
         let raft = Raft::<M>::new(id, config, links, log, machine).await.map_err(core)?;
         elect_if_alone(&raft, id).await?;
         let (proposals, queue) = mpsc::channel(batcher::ROOM_BYTES / batcher::ROOM_UNIT_BYTES);
@@ -157,6 +160,7 @@ impl<M: Machine> Consensus<M> {
                 timings,
                 shared,
                 counters,
+                contacts,
                 room: Arc::new(Semaphore::new(batcher::ROOM_BYTES / batcher::ROOM_UNIT_BYTES)),
                 stopping,
                 proposals: RwLock::new(Some(proposals)),
@@ -258,7 +262,7 @@ impl<M: Machine> Consensus<M> {
     /// How consensus is doing.
     #[must_use]
     pub fn status(&self) -> Status {
-        Status::new(&self.inner.raft.metrics().borrow(), &self.inner.counters)
+        Status::new(&self.inner.raft.metrics().borrow(), &self.inner.counters, &self.inner.contacts)
     }
 
     /// The door for other servers.
