@@ -22,7 +22,6 @@ redact!(
     crate::admin::v1::CreateTokenRequest,
     crate::internal::raft::v1::Entry,
     crate::internal::raft::v1::InstallSnapshotRequest,
-    crate::internal::raft::v1::Parcel,
-    crate::internal::raft::v1::Answered,
+    crate::internal::raft::v1::ForwardRequest,
     crate::internal::raft::v1::RenderPayloadResponse,
 );

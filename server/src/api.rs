@@ -8,5 +8,6 @@ pub mod enrolment;
 pub(crate) mod fixture;
 pub mod join;
 pub mod listener;
+pub mod peers;
 pub mod status;
 pub mod wire;

@@ -86,6 +86,12 @@ impl<M: Machine> Rendered<M> {
         Ok(Self { command, json: json.to_owned() })
     }
 
+    /// The command.
+    #[must_use]
+    pub fn command(&self) -> &M::Command {
+        &self.command
+    }
+
     /// Bytes it will add to a batch.
     #[must_use]
     pub fn bytes(&self) -> usize {

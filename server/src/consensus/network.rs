@@ -12,7 +12,6 @@ use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{AppendEntriesResponse, InstallSnapshotResponse, VoteResponse};
 
 use super::codec;
-use super::contacts::Contacts;
 use super::machine::Machine;
 use super::transport::{Append, Ballot, SnapshotChunk, Transport, TransportError};
 use super::types::{Peer, ServerId, TypeConfig};
@@ -28,14 +27,13 @@ const SLOW_LINK_BYTES: usize = 128 * 1024;
 pub struct Links<M, T> {
     id: ServerId,
     transport: T,
-    contacts: Contacts,
     machine: PhantomData<fn() -> M>,
 }
 
 impl<M, T> Links<M, T> {
     /// Ways of server `id` over a transport.
-    pub(super) fn new(id: ServerId, transport: T, contacts: Contacts) -> Self {
-        Self { id, transport, contacts, machine: PhantomData }
+    pub fn new(id: ServerId, transport: T) -> Self {
+        Self { id, transport, machine: PhantomData }
     }
 }
 
@@ -43,8 +41,7 @@ impl<M: Machine, T: Transport<M>> RaftNetworkFactory<TypeConfig<M>> for Links<M,
     type Network = Link<M, T>;
 
     async fn new_client(&mut self, to: ServerId, peer: &Peer) -> Link<M, T> {
-        let (transport, contacts) = (self.transport.clone(), self.contacts.clone());
-        Link { id: self.id, to, peer: peer.clone(), transport, contacts, machine: PhantomData }
+        Link { id: self.id, to, peer: peer.clone(), transport: self.transport.clone(), machine: PhantomData }
     }
 }
 
@@ -54,7 +51,6 @@ pub struct Link<M, T> {
     to: ServerId,
     peer: Peer,
     transport: T,
-    contacts: Contacts,
     machine: PhantomData<fn() -> M>,
 }
 
@@ -77,9 +73,6 @@ impl<M: Machine, T: Transport<M>> Link<M, T> {
     ) -> Result<R, Failed<E>> {
         let within = option.hard_ttl() * 9 / 10;
         let answered = tokio::time::timeout(within, call(within)).await;
-        if matches!(answered, Ok(Ok(_))) {
-            self.contacts.heard(self.to);
-        }
         match answered.unwrap_or(Err(TransportError::TimedOut)) {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(RPCError::RemoteError(RemoteError::new(self.to, error))),

@@ -11,7 +11,7 @@ use super::machine::Machine;
 use super::parcel::{Forwarded, Parcel};
 use super::receiving::Receiving;
 use super::transport::{Append, Appended, Ballot, Installed, SnapshotChunk, TransportError, Voted};
-use super::types::{Raft, ServerId};
+use super::types::{Raft, ServerId, Vote};
 
 /// The door for other servers. Cheap to clone; it does not keep consensus running.
 ///
@@ -125,6 +125,17 @@ impl<M: Machine> PeerHandle<M> {
         // A core that is gone shows elsewhere.
         let _ = self.raft.trigger().elect().await;
         Ok(())
+    }
+
+    /// The index of the last entry in this server's log, and its vote: what it says of itself when it starts. At the start both
+    /// are those on disk.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`] if consensus has stopped.
+    pub async fn promised(&self) -> Result<(Option<u64>, Vote), ReadError> {
+        // It answers once the core runs, and then its figures are there too.
+        let vote = self.raft.with_raft_state(|state| *state.vote_ref()).await.map_err(|_| ReadError::Unavailable)?;
+        Ok((self.raft.metrics().borrow().last_log_index, vote))
     }
 
     fn admit_leader(&self, from: ServerId) -> Result<(), NotAMember> {

@@ -1,6 +1,9 @@
 //! Conversions between peers' messages and what consensus speaks.
 
+pub mod forward;
+pub mod greet;
 pub mod raft;
+pub mod relay;
 pub mod snapshot;
 
 /// A message of a peer that has no meaning. Never quotes it: what it holds may be secret.

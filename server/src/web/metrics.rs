@@ -70,6 +70,12 @@ pub const CERTIFICATE_EXPIRY: &str = "muster_certificate_expiry_timestamp_second
 pub const AUTHENTICATION_FAILURES: &str = "muster_authentication_failures_total";
 /// Events by type and reason.
 pub const EVENTS: &str = "muster_events_total";
+/// From a message to another server to its answer.
+pub const PEER_ROUND_TRIP: &str = "muster_peer_round_trip_seconds";
+/// Messages to other servers that got no answer, by why.
+pub const PEER_FAILURES: &str = "muster_peer_failures_total";
+/// Bytes of messages to other servers, and of their answers.
+pub const PEER_BYTES: &str = "muster_peer_bytes_total";
 /// Calls begun.
 pub const GRPC_STARTED: &str = "grpc_server_started_total";
 /// Calls ended, by code.
@@ -107,6 +113,7 @@ pub(super) fn builder() -> Result<PrometheusBuilder, BuildError> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(of(RAFT_PROPOSAL_DURATION), &WRITE_BUCKETS)?
         .set_buckets_for_metric(of(STORAGE_FLUSH_DURATION), &WRITE_BUCKETS)?
+        .set_buckets_for_metric(of(PEER_ROUND_TRIP), &WRITE_BUCKETS)?
         .set_buckets_for_metric(of(JOIN_DURATION), &JOIN_BUCKETS)?
         .set_buckets_for_metric(of(JOIN_PHASE_DURATION), &JOIN_BUCKETS)?
         .set_buckets_for_metric(of(GRPC_HANDLING), &CALL_BUCKETS)
@@ -143,6 +150,8 @@ fn describe() {
         (JOINS, "Joins that ended, by how."),
         (AUTHENTICATION_FAILURES, "Refused identities, by why."),
         (EVENTS, "Events by type and reason."),
+        (PEER_FAILURES, "Messages to other servers that got no answer, by why."),
+        (PEER_BYTES, "Bytes of messages to other servers, and of their answers."),
         (GRPC_STARTED, "Calls begun."),
         (GRPC_HANDLED, "Calls ended, by code."),
     ] {
@@ -153,6 +162,7 @@ fn describe() {
         (STORAGE_FLUSH_DURATION, "One durable write of the log, fsync included."),
         (JOIN_DURATION, "From admission to Ready."),
         (JOIN_PHASE_DURATION, "Time spent in each phase by nodes that became Ready."),
+        (PEER_ROUND_TRIP, "From a message to another server to its answer."),
         (GRPC_HANDLING, "From the request to the last byte of the answer."),
     ] {
         describe_histogram!(name, Unit::Seconds, help);
@@ -239,6 +249,74 @@ pub fn proposal(result: Proposal, took: Duration) {
     };
     counter!(RAFT_PROPOSALS, "result" => result).increment(1);
     histogram!(RAFT_PROPOSAL_DURATION).record(took.as_secs_f64());
+}
+
+/// A message to another server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerCall {
+    /// Entries, or a heartbeat.
+    Append,
+    /// A candidate's question.
+    Vote,
+    /// A piece of a snapshot.
+    InstallSnapshot,
+    /// Commands for the leader.
+    Forward,
+    /// A question before a read.
+    ReadIndex,
+    /// The word to stand for election.
+    Campaign,
+    /// The first words of a start.
+    Greet,
+    /// A relay wants a payload.
+    RenderPayload,
+    /// A relay wants a first certificate.
+    IssueCertificate,
+    /// A relay wants a next certificate.
+    RenewCertificate,
+}
+
+/// Why a message to another server got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PeerFailure {
+    /// No connection, or it broke.
+    Unreachable,
+    /// No answer in time.
+    TimedOut,
+    /// Larger than a message may be.
+    TooLarge,
+    /// The other end did not take it.
+    Refused,
+}
+
+/// Records a message of `sent` bytes to server `peer`, and how long its answer took and how many bytes it had. A fleet has a
+/// handful of servers, and their ids are its own.
+pub fn peer_call(peer: u64, call: PeerCall, sent: usize, outcome: Result<(Duration, usize), PeerFailure>) {
+    let peer = peer.to_string();
+    let call = match call {
+        PeerCall::Append => "append",
+        PeerCall::Vote => "vote",
+        PeerCall::InstallSnapshot => "install-snapshot",
+        PeerCall::Forward => "forward",
+        PeerCall::ReadIndex => "read-index",
+        PeerCall::Campaign => "campaign",
+        PeerCall::Greet => "greet",
+        PeerCall::RenderPayload => "render-payload",
+        PeerCall::IssueCertificate => "issue-certificate",
+        PeerCall::RenewCertificate => "renew-certificate",
+    };
+    counter!(PEER_BYTES, "peer" => peer.clone(), "direction" => "sent").increment(sent as u64);
+    let failure = match outcome {
+        Ok((took, received)) => {
+            counter!(PEER_BYTES, "peer" => peer.clone(), "direction" => "received").increment(received as u64);
+            return histogram!(PEER_ROUND_TRIP, "peer" => peer, "call" => call).record(took.as_secs_f64());
+        }
+        Err(PeerFailure::Unreachable) => "unreachable",
+        Err(PeerFailure::TimedOut) => "timed-out",
+        Err(PeerFailure::TooLarge) => "too-large",
+        Err(PeerFailure::Refused) => "refused",
+    };
+    counter!(PEER_FAILURES, "peer" => peer, "call" => call, "reason" => failure).increment(1);
 }
 
 /// How many agents of a role (`None`: not admitted anywhere) this server holds the stream of.

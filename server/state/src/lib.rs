@@ -22,7 +22,6 @@ pub mod record;
 mod refound;
 pub mod refusal;
 mod secrets;
-mod servers;
 mod snapshot;
 mod state;
 mod whereabouts;

@@ -6,6 +6,5 @@ mod joining;
 mod properties;
 mod requests;
 mod restoring;
-mod servers;
 mod standing;
 mod world;

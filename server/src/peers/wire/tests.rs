@@ -1,14 +1,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::internal::raft::v1::{AppendRequest, Ballot, Envelope};
-use muster_state::Stamp;
+use muster_state::record::Certificate;
+use muster_state::{Bytes, Digest, Refusal, Stamp};
+use muster_trust::sealing::SealedToNode;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, VoteRequest, VoteResponse};
 use openraft::{CommittedLeaderId, EntryPayload, LeaderId};
 
-use super::{raft, snapshot};
+use super::{forward, greet, raft, relay, snapshot};
 use crate::consensus::codec::{self, Rendered};
 use crate::consensus::machine::toy::{Toy, Write};
 use crate::consensus::types::{Entry, LogId, Membership, Peer, StoredMembership, TypeConfig, Vote};
+use crate::consensus::{ForwardError, Forwarded, Origin, Parcel, ReadError};
 
 fn envelope() -> Envelope {
     Envelope { fleet: "f".into(), from: 1, to: 2 }
@@ -155,4 +158,113 @@ fn what_became_of_a_piece_survives_the_wire() {
         assert_eq!(snapshot::parse_installed(sent(&snapshot::render_installed(&outcome))), Ok(outcome));
     }
     assert!(snapshot::parse_installed(Default::default()).is_err());
+}
+
+fn parcel() -> Parcel<Toy> {
+    let commands = ["a secret", "another"].map(|text| Rendered::new(Write::new(text)).unwrap());
+    Parcel { origin: Origin { server: 3, generation: 2, sequence: 9, floor: 7 }, commands: commands.into() }
+}
+
+#[test]
+fn a_parcel_survives_the_wire_and_is_not_printed() {
+    let wire = sent(&forward::render(envelope(), &parcel()));
+    assert!(!format!("{wire:?}").contains("secret"));
+    let arrived = forward::parse::<Toy>(wire).unwrap();
+    assert_eq!(arrived.origin, parcel().origin);
+    let texts: Vec<_> = arrived.commands.iter().map(|command| command.command().text.as_str()).collect();
+    assert_eq!(texts, ["a secret", "another"]);
+}
+
+#[test]
+fn a_parcel_that_cannot_be_read_is_refused_without_being_quoted() {
+    let mut wire = forward::render(envelope(), &parcel());
+    wire.parcel.pop();
+    let refused = forward::parse::<Toy>(wire).map(drop).unwrap_err().to_string();
+    assert!(refused.starts_with("the parcel of a peer's message") && !refused.contains("secret"), "{refused}");
+}
+
+#[test]
+fn what_became_of_a_parcel_or_a_read_survives_the_wire() {
+    for answer in [
+        Ok(Forwarded { index: 12 }),
+        Err(ForwardError::NotLeader { leader: Some(2) }),
+        Err(ForwardError::NotLeader { leader: None }),
+        Err(ForwardError::Overloaded),
+        Err(ForwardError::Unavailable),
+        Err(ForwardError::Unknown),
+    ] {
+        assert_eq!(forward::parse_forwarded(sent(&forward::render_forwarded(answer.clone()))), Ok(answer));
+    }
+    let not_leader = ReadError::NotLeader { leader: Some(1) };
+    for answer in [Ok(12), Err(not_leader), Err(ReadError::Unavailable), Err(ReadError::TimedOut)] {
+        assert_eq!(forward::parse_read(sent(&forward::render_read(answer.clone()))), Ok(answer));
+    }
+    assert!(forward::parse_forwarded(Default::default()).is_err() && forward::parse_read(Default::default()).is_err());
+}
+
+#[test]
+fn greetings_and_their_answers_survive_the_wire() {
+    use crate::peers::greet::{Greeted, Greeting, Refused};
+    for (last_index, vote) in [(None, None), (Some(2), Some(vote(4)))] {
+        let greeting = Greeting { generation: 3, start: [7; 16], fresh: true, last_index, vote };
+        assert_eq!(greet::parse(sent(&greet::render(envelope(), &greeting))), Ok(greeting));
+    }
+    for greeted in [
+        Greeted::Welcome,
+        Greeted::Unknown,
+        Greeted::Refused(Refused::Removed),
+        Greeted::Refused(Refused::LostLog { ends_at: 12, acknowledged: 40 }),
+        Greeted::Refused(Refused::LostVote { term: 1, given: 2 }),
+        Greeted::Refused(Refused::StaleGeneration { generation: 3, known: 5 }),
+    ] {
+        assert_eq!(greet::parse_greeted(sent(&greet::render_greeted(&greeted))), Ok(greeted));
+    }
+    let mut short = greet::render(
+        envelope(),
+        &Greeting { generation: 3, start: [7; 16], fresh: true, last_index: None, vote: None },
+    );
+    short.start.pop();
+    assert!(greet::parse(short).is_err() && greet::parse_greeted(Default::default()).is_err());
+}
+
+#[test]
+fn what_a_relay_asks_survives_the_wire() {
+    use crate::peers::relay::{PayloadAsk, RenewalAsk};
+    let (node, key) = (muster_state::NodeId::from("n"), Digest([5; 32]));
+    let ask = PayloadAsk { node: node.clone(), attempt: 2, step: "join".into(), key };
+    let mut wire = sent(&relay::render_payload_ask(envelope(), ask.clone()));
+    assert_eq!(relay::parse_payload_ask(wire.clone()), Ok(ask));
+    wire.key_sha256.pop();
+    assert!(relay::parse_payload_ask(wire).is_err());
+    let ask = RenewalAsk { node: node.clone(), key, generation: 4, csr: Bytes(vec![1, 2]) };
+    assert_eq!(relay::parse_renewal_ask(sent(&relay::render_renewal_ask(envelope(), ask.clone()))), Ok(ask));
+    assert_eq!(sent(&relay::render_issue_ask(envelope(), &node)).node_id, "n");
+}
+
+#[test]
+fn what_a_voter_answers_survives_the_wire() {
+    use crate::peers::relay::RelayError;
+    let certificate = Certificate { chain: vec![Bytes(vec![1]), Bytes(vec![2])], not_after_ms: 9 };
+    let errors = [
+        RelayError::Refused(Refusal::Locked("why".into())),
+        RelayError::Request("wrong".into()),
+        RelayError::Unavailable("later".into()),
+        RelayError::Moved,
+        RelayError::Failed,
+    ];
+    for answer in errors.into_iter().map(Err).chain([Ok(certificate)]) {
+        assert_eq!(relay::parse_issued(sent(&relay::render_issued(answer.clone()))), Ok(answer.clone()));
+        let renewed = answer.clone().map(|certificate| (3, certificate));
+        assert_eq!(relay::parse_renewed(sent(&relay::render_renewed(renewed.clone()))), Ok(renewed));
+        let sealed = || answer.clone().map(|_| SealedToNode { enc: vec![1], ciphertext: b"a secret".to_vec() });
+        let wire = sent(&relay::render_payload(sealed()));
+        assert!(!format!("{wire:?}").contains("115, 101"), "{wire:?}");
+        let arrived = relay::parse_payload(wire).unwrap();
+        assert_eq!(
+            arrived.map(|sealed| (sealed.enc, sealed.ciphertext)),
+            sealed().map(|sealed| (sealed.enc, sealed.ciphertext))
+        );
+    }
+    assert!(relay::parse_issued(Default::default()).is_err());
+    assert!(relay::parse_renewed(Default::default()).is_err() && relay::parse_payload(Default::default()).is_err());
 }

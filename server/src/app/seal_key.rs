@@ -1,0 +1,60 @@
+//! Where this server's seal key comes from, by configuration.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use super::Progress;
+use crate::{
+    config::{Config, SealKind},
+    seal::{KeySource, KeySourceError, PassphraseSource, SealKey, Surroundings, create_key_file},
+};
+
+/// systemd's folder of credentials.
+const CREDENTIALS: &str = "CREDENTIALS_DIRECTORY";
+/// Name of the credential with the key.
+const KEY: &str = "seal-key";
+/// Name of the credential with a passphrase.
+const PASSPHRASE: &str = "seal-passphrase";
+/// Variable with a passphrase.
+const PASSPHRASE_VARIABLE: &str = "MUSTER_SEAL_PASSPHRASE";
+
+/// Loads the key. Only a first start of an unfounded fleet may make a key file; a founded one must be opened with the
+/// key it was sealed with.
+pub(super) fn find(config: &Config, founded: bool, progress: &dyn Progress) -> anyhow::Result<SealKey> {
+    let credentials = || {
+        let directory = variable(CREDENTIALS)
+            .with_context(|| format!("${CREDENTIALS} is not set: is this a systemd unit with LoadCredential=?"));
+        directory.map(PathBuf::from)
+    };
+    let source = match config.seal.kind {
+        SealKind::File => KeySource::File(config.seal_path()),
+        SealKind::Credential => match &config.seal.path {
+            Some(path) => KeySource::File(path.clone()),
+            None => KeySource::Credential { directory: credentials()?, name: KEY.into() },
+        },
+        SealKind::Passphrase => KeySource::Passphrase(match (&config.seal.path, variable(PASSPHRASE_VARIABLE)) {
+            (Some(path), _) => PassphraseSource::File(path.clone()),
+            (None, Some(_)) => PassphraseSource::Environment { variable: PASSPHRASE_VARIABLE.into() },
+            (None, None) => PassphraseSource::File(credentials()?.join(PASSPHRASE)),
+        }),
+    };
+    let mut surroundings = Surroundings { environment: &variable, input: &mut std::io::empty() };
+    match source.load(&mut surroundings) {
+        Err(KeySourceError::Unreadable { path, .. })
+            if config.seal.kind == SealKind::File && !founded && !path.exists() =>
+        {
+            let parent = path.parent().context("the seal key's path has no folder")?;
+            std::fs::create_dir_all(parent).with_context(|| format!("{} can't be made", parent.display()))?;
+            let key = create_key_file(&path)?;
+            progress.key_made(&path);
+            Ok(key)
+        }
+        loaded => Ok(loaded?),
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "systemd tells a unit where its credentials are through the environment")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
