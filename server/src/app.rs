@@ -1,16 +1,17 @@
 //! The composition root: the only module that sees all others.
 
+mod certificate;
 mod first_context;
+mod home;
 mod listeners;
 mod observe;
-mod seal_key;
+mod unlock;
 
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use muster_state::record::Fleet;
-use muster_trust::{IdentityCell, Role, sealing::SealingPrivateKey};
-use tokio::{net::TcpListener, sync::watch};
+use muster_trust::{Role, SpiffeId};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -24,20 +25,17 @@ use crate::{
         Unsealed, Urls, found_fleet,
         keyring::{self, Keyring},
     },
-    pki::LeafTerms,
-    seal::{OwnKeys, SealKey},
     sessions::Sessions,
     web::{self, Health},
 };
+use certificate::Own;
+use observe::Stage;
+use unlock::Unlocked;
 
 pub use first_context::FirstContext;
 
 /// A fresh log elects its one voter within a second; replaying a long one takes longer.
 const READY_WITHIN: Duration = Duration::from_secs(60);
-/// How often a sealed server looks for its key again.
-const UNSEAL_PAUSE: Duration = Duration::from_secs(2);
-/// How often a server looks whether its own certificate wants renewing: far more often than needed, at no cost.
-const RENEW_PAUSE: Duration = Duration::from_secs(600);
 /// How long streams may take to end before the process does.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -86,7 +84,7 @@ pub trait Progress: Send + Sync {
     fn serving(&self, server: &Unsealed, context: &FirstContext);
 }
 
-/// Runs a server until shutdown.
+/// Runs a server until shutdown, stage by stage: own identity, log, fleet, listeners, and what only runs while it serves.
 ///
 /// # Errors
 /// A data directory that can't be used, a port that is taken, a log that can't be trusted.
@@ -97,31 +95,29 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let config = sockets.settle(config)?;
+    let start = home::look(&config)?;
+    let server = start.server();
     let metrics = web::metrics::recorder()?;
     let (reporter, health) = Health::starting();
     let Sockets { enrolment, nodes, operators, http } = sockets;
     let http = tokio::spawn(web::serve(http, health, metrics, shutdown.clone()));
-    let id = config.server.id.get();
-    let mut options = consensus::Options::new(&config.server.data_dir, id);
-    options.engine = config.storage.backend;
-    let consensus = Consensus::open(options).await?;
-    consensus.initialize(consensus::Peer { address: config.server.advertised_host() }).await?;
-    consensus.wait_ready(READY_WITHIN).await.context("the log did not become ready")?;
-    let ledger = Ledger::new(consensus.clone());
-    let sessions = Sessions::default();
-    let (seal, sealed) = watch::channel(Some("looking for the seal key".to_owned()));
-    let observed = observe::Observed { ledger: ledger.clone(), sessions: sessions.clone(), sealed };
-    let observer = tokio::spawn(observe::run(observed, reporter, shutdown.clone()));
-    let Some(server) = unseal(&config, &ledger, sessions, progress, &seal, &shutdown).await? else {
-        consensus.shutdown().await;
+    let (stage, sessions) = (Stage::starting(), Sessions::default());
+    let observer = tokio::spawn(observe::run(stage.clone(), sessions.clone(), reporter, shutdown.clone()));
+    let Some(unlocked) = unlock::wait(&config, start, progress, &stage, &shutdown).await? else {
         return Ok(());
     };
+    stage.unsealed();
+    let consensus = Consensus::open(consensus::Options::new(&config.server.data_dir, server)).await?;
+    consensus.initialize(consensus::Peer { address: config.server.peer_address() }).await?;
+    consensus.wait_ready(READY_WITHIN).await.context("the log did not become ready")?;
+    let ledger = Ledger::new(consensus.clone());
+    stage.opened(&ledger);
+    let (own, server) = join_fleet(&config, server, unlocked, ledger, sessions, &shutdown).await?;
     let context = first_context::make(&config, &server)?;
-    let identity = server_identity(&config, &server)?;
     let sockets = listeners::Sockets { enrolment, nodes, operators };
-    let serving = listeners::serve(&server, identity.clone(), sockets, &shutdown)?;
+    let serving = listeners::serve(&server, own.cell(), sockets, &shutdown)?;
     let conductor = tokio::spawn(conductor::run(server.clone(), shutdown.clone()));
-    let renewal = tokio::spawn(renew_identity(config.clone(), server.clone(), identity, shutdown.clone()));
+    let renewal = tokio::spawn(own.renew(server.keyring.clone(), shutdown.clone()));
     progress.serving(&server, &context);
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     shutdown.cancelled().await;
@@ -136,100 +132,45 @@ pub async fn serve(
     Ok(())
 }
 
-/// Finds the seal key and opens the fleet, founding it on a first start. A missing or wrong key leaves the server
-/// sealed: it says so, changes nothing, and looks again.
-async fn unseal(
+/// Founds the fleet if nobody did, opens its keys, and gives this server its certificate.
+async fn join_fleet(
     config: &Config,
-    ledger: &Ledger,
+    id: u64,
+    unlocked: Unlocked,
+    ledger: Ledger,
     sessions: Sessions,
-    progress: &dyn Progress,
-    sealed: &watch::Sender<Option<String>>,
     shutdown: &CancellationToken,
-) -> anyhow::Result<Option<Unsealed>> {
-    let id = config.server.id.get();
-    let mut told = String::new();
-    loop {
-        let founded = ledger.read(|state| state.fleet.is_some());
-        let opened = match seal_key::find(config, founded, progress) {
-            Ok(key) => open(ledger, key, id).await,
-            Err(err) => Err(err),
-        };
-        match opened {
-            Ok((fleet, keyring)) => {
-                sealed.send_replace(None);
-                let spiffe = muster_trust::SpiffeId::new(fleet.id.as_str(), Role::Server, &id.to_string())?.to_string();
-                let urls = Urls {
-                    enrolment: config.server.enrolment_urls(),
-                    nodes: config.server.node_urls(),
-                    operators: config.server.operator_urls(),
-                };
-                return Ok(Some(Unsealed {
-                    anchors: Arc::new(keyring::anchors(&fleet)?),
-                    fleet: fleet.id,
-                    spiffe,
-                    ledger: ledger.clone(),
-                    keyring,
-                    sessions,
-                    urls: Arc::new(urls),
-                    stopping: shutdown.clone(),
-                }));
-            }
-            Err(err) => {
-                let why = format!("{err:#}");
-                sealed.send_replace(Some(why.clone()));
-                if why != told {
-                    tracing::error!(why, "this server is sealed: it serves nobody until its seal key is there");
-                    progress.sealed(&why);
-                    told = why;
-                }
-            }
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(None),
-            () = tokio::time::sleep(UNSEAL_PAUSE) => {}
-        }
-    }
-}
-
-async fn open(ledger: &Ledger, key: SealKey, id: u64) -> anyhow::Result<(Fleet, Keyring)> {
+) -> anyhow::Result<(Own, Unsealed)> {
+    let Unlocked { identity, private } = unlocked;
     if ledger.read(|state| state.fleet.is_none()) {
-        ledger.propose(found_fleet::make(&key, id, now_ms())?).await?;
+        ledger.propose(found_fleet::make(&private.own.seal, id, now_ms())?).await?;
     }
     let fleet = ledger.read(|state| state.fleet.clone()).context("the fleet was not founded")?;
-    let own = OwnKeys { seal: key, sealing: SealingPrivateKey::generate()? };
-    let keyring = Keyring::new(id, Arc::new(own));
+    let keyring = Keyring::new(id, Arc::new(private.own));
     anyhow::ensure!(keyring.refresh(&fleet)?, "no data key is wrapped for this server");
-    Ok((fleet, keyring))
-}
-
-/// The server's own certificate. Its key is made anew at each start and never lies on a disk.
-fn server_identity(config: &Config, server: &Unsealed) -> anyhow::Result<Arc<IdentityCell>> {
-    let identity = new_identity(config, server)?;
-    Ok(Arc::new(IdentityCell::new(identity)?))
-}
-
-fn new_identity(config: &Config, server: &Unsealed) -> anyhow::Result<muster_trust::TlsIdentity> {
-    let terms = LeafTerms::server(&config.server.id.to_string(), vec![config.server.advertised_host()]);
-    Ok(server.keys()?.pki.issue(&terms, now_ms())?.to_tls())
-}
-
-async fn renew_identity(config: Config, server: Unsealed, cell: Arc<IdentityCell>, shutdown: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = tokio::time::sleep(RENEW_PAUSE) => {}
-        }
-        let peer = cell.peer();
-        let two_thirds = peer.not_before_ms + (peer.not_after_ms - peer.not_before_ms) / 3 * 2;
-        if now_ms() < two_thirds {
-            continue;
-        }
-        let renewed = new_identity(&config, &server).and_then(|identity| Ok(cell.replace(identity)?));
-        match renewed {
-            Ok(()) => tracing::info!("the server's certificate was renewed"),
-            Err(err) => tracing::error!(err = %format!("{err:#}"), "the server's certificate could not be renewed"),
-        }
-    }
+    let keys = keyring.keys().context("no data key is open")?;
+    let own = match identity.membership() {
+        None => Own::of_founder(config, identity, private.identity, &fleet, &keys.pki, id)?,
+        Some(_) => Own::of_member(config, identity, private.identity)?,
+    };
+    // The settings may name other hosts than those of the certificate that is remembered.
+    own.reissue(&keys.pki)?;
+    let urls = Urls {
+        enrolment: config.server.enrolment_urls(),
+        nodes: config.server.node_urls(),
+        operators: config.server.operator_urls(),
+    };
+    let server = Unsealed {
+        spiffe: SpiffeId::new(fleet.id.as_str(), Role::Server, &id.to_string())?.to_string(),
+        anchors: Arc::new(keyring::anchors(&fleet)?),
+        fleet: fleet.id,
+        ledger,
+        keyring,
+        sessions,
+        urls: Arc::new(urls),
+        stopping: shutdown.clone(),
+    };
+    Ok((own, server))
 }
 
 /// Everything the binary is built of speaks TLS with one provider; said once, first thing.

@@ -42,8 +42,9 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
-    /// Its id among the servers of the fleet. An id is never given to another machine, not even after a wipe.
-    pub id: NonZeroU64,
+    /// Its number among the servers of the fleet, which the fleet gives it and its data directory remembers; if it is written
+    /// out, a start with another one is refused.
+    pub id: Option<NonZeroU64>,
     /// Its log and snapshots.
     pub data_dir: PathBuf,
     /// The address that every listener binds.
@@ -132,7 +133,7 @@ pub enum LogFormat {
 impl Default for Server {
     fn default() -> Self {
         Self {
-            id: NonZeroU64::MIN,
+            id: None,
             data_dir: PathBuf::from("/var/lib/muster"),
             listen: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             advertise: None,
@@ -283,6 +284,11 @@ impl Server {
         SocketAddr::new(self.listen, port)
     }
 
+    /// Where other servers reach this one, `host:port`.
+    pub fn peer_address(&self) -> String {
+        authority(&self.advertised_host(), self.ports.peers)
+    }
+
     /// Where machines enrol, as https URLs: the list written out, or this server.
     pub fn enrolment_urls(&self) -> Vec<String> {
         self.or_this_one(&self.enrolment_urls, self.ports.enrolment)
@@ -303,11 +309,15 @@ impl Server {
         if !authorities.is_empty() {
             return authorities.iter().map(url).collect();
         }
-        let host = self.advertised_host();
-        vec![url(&match host.parse::<IpAddr>() {
-            Ok(address) => SocketAddr::new(address, port).to_string(),
-            Err(_) => format!("{host}:{port}"),
-        })]
+        vec![url(&authority(&self.advertised_host(), port))]
+    }
+}
+
+/// `HOST:PORT`, IPv6 in brackets.
+fn authority(host: &str, port: u16) -> String {
+    match host.parse::<IpAddr>() {
+        Ok(address) => SocketAddr::new(address, port).to_string(),
+        Err(_) => format!("{host}:{port}"),
     }
 }
 

@@ -17,6 +17,7 @@ pub mod batcher;
 pub mod changes;
 pub mod clock;
 pub mod codec;
+mod contacts;
 mod courier;
 mod error;
 pub mod fleet;

@@ -120,7 +120,7 @@ pub enum Moved {
 fn node_of(change: &Change) -> Option<NodeId> {
     match change {
         Change::Node(id) => Some(id.clone()),
-        Change::Cluster(_) | Change::Event(_) | Change::Other => None,
+        Change::Cluster(_) | Change::Server(_) | Change::Event(_) | Change::Other => None,
     }
 }
 

@@ -9,6 +9,7 @@ pub mod config;
 pub mod consensus;
 pub mod demo;
 pub mod foreground;
+pub mod identity;
 pub mod kubeadm;
 pub mod ledger;
 pub mod logging;

@@ -20,7 +20,7 @@ const ROOMS: &[(&str, &str)] = &[
     // Works on the disk of a server that does not run, so that neither app nor consensus is there.
     ("offline", "cli config logging storage"),
     // `cli`: the first operator's context is written in the command line's own form.
-    ("app", "api cli clock conductor config consensus ledger operations peers pki seal sessions web"),
+    ("app", "api cli clock conductor config consensus identity ledger operations peers pki seal sessions storage web"),
     // The client side: a stranger to everything that a server does. `pki`: an import is checked before anything is sent.
     ("cli", "kubeadm pki suggestion"),
     // What a server does.
@@ -31,6 +31,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("ledger", "consensus web"),
     ("peers", "consensus web"),
     ("consensus", "process storage"),
+    ("identity", "config pki seal storage"),
     ("pki", "seal"),
     ("storage", "process"),
     // The process itself, and the one seam for the simulation.

@@ -1,13 +1,30 @@
 //! The signature with which a machine proves, when it enrols, that it holds the key it asks a certificate for.
 //!
-//! ECDSA on P-256 with SHA-256, ASN.1 signatures, over `"muster/enrolment/v1\0"` and the statement's bytes. The statement
+//! ECDSA on P-256 with SHA-256, ASN.1 signatures, over `"muster/enrolment/v1\0"` (a server that joins:
+//! `"muster/server-join/v1\0"`) and the statement's bytes. The statement
 //! (nonce, CSR, sealing key, hardware facts) is made by the callers; here it is bytes, signed and verified as sent.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, UnparsedPublicKey};
 
-/// What keeps these signatures apart from any other use of the key, TLS and CSR included.
-const DOMAIN: &[u8] = b"muster/enrolment/v1\0";
+/// Who states something of itself. It keeps the signatures apart from each other and from any other use of the key, TLS and
+/// CSR included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// A machine that enrols.
+    Machine,
+    /// A server that asks to join the fleet's servers.
+    Server,
+}
+
+impl Purpose {
+    const fn domain(self) -> &'static [u8] {
+        match self {
+            Self::Machine => b"muster/enrolment/v1\0",
+            Self::Server => b"muster/server-join/v1\0",
+        }
+    }
+}
 
 /// A DER SubjectPublicKeyInfo of a P-256 key up to its point: id-ecPublicKey, prime256v1, a bit string of 66 bytes, and
 /// the mark of an uncompressed point (RFC 5480).
@@ -17,26 +34,43 @@ const P256_SPKI_PREFIX: [u8; 27] = [
 ];
 const P256_SPKI_BYTES: usize = 91;
 
-/// Signs `statement` with a P-256 key in PKCS#8 DER.
+/// Signs a machine's `statement` with a P-256 key in PKCS#8 DER.
 ///
 /// # Errors
 /// [`StatementError::PrivateKey`] if the key is of another kind.
 pub fn sign(key_pkcs8_der: &[u8], statement: &[u8]) -> Result<Vec<u8>, StatementError> {
+    sign_for(Purpose::Machine, key_pkcs8_der, statement)
+}
+
+/// As [`sign`], for either purpose.
+///
+/// # Errors
+/// As [`sign`].
+pub fn sign_for(purpose: Purpose, key_pkcs8_der: &[u8], statement: &[u8]) -> Result<Vec<u8>, StatementError> {
     let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, key_pkcs8_der)
         .map_err(|_| StatementError::PrivateKey)?;
-    let signature = key.sign(&SystemRandom::new(), &bound(statement)).map_err(|_| StatementError::PrivateKey)?;
+    let signature =
+        key.sign(&SystemRandom::new(), &bound(purpose, statement)).map_err(|_| StatementError::PrivateKey)?;
     Ok(signature.as_ref().to_vec())
 }
 
-/// Verifies that the holder of the key `spki_der` signed `statement`.
+/// Verifies that the holder of the key `spki_der` signed a machine's `statement`.
 ///
 /// # Errors
 /// [`StatementError::PublicKey`] unless the key is a P-256 key in its one DER form with an uncompressed point, so that
 /// one key has one fingerprint; [`StatementError::Signature`] if the signature is not this key's over this statement.
 pub fn verify(spki_der: &[u8], statement: &[u8], signature: &[u8]) -> Result<(), StatementError> {
+    verify_for(Purpose::Machine, spki_der, statement, signature)
+}
+
+/// As [`verify`], for either purpose.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_for(purpose: Purpose, spki_der: &[u8], statement: &[u8], signature: &[u8]) -> Result<(), StatementError> {
     let point = p256_point(spki_der)?;
     UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point)
-        .verify(&bound(statement), signature)
+        .verify(&bound(purpose, statement), signature)
         .map_err(|_| StatementError::Signature)
 }
 
@@ -54,8 +88,8 @@ fn p256_point(spki_der: &[u8]) -> Result<&[u8], StatementError> {
     if good { Ok(&spki_der[P256_SPKI_PREFIX.len() - 1..]) } else { Err(StatementError::PublicKey) }
 }
 
-fn bound(statement: &[u8]) -> Vec<u8> {
-    [DOMAIN, statement].concat()
+fn bound(purpose: Purpose, statement: &[u8]) -> Vec<u8> {
+    [purpose.domain(), statement].concat()
 }
 
 /// Why a statement was not signed or not believed.
@@ -108,6 +142,16 @@ mod tests {
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_ASN1_SIGNING, key.serialized_der()).unwrap();
         let signature = pair.sign(&SystemRandom::new(), b"statement").unwrap();
         assert_eq!(verify(&spki, b"statement", signature.as_ref()), Err(StatementError::Signature));
+    }
+
+    #[test]
+    fn what_a_machine_signed_proves_nothing_of_a_server() {
+        let (key, spki) = mk_key();
+        for (signed, asked) in [(Purpose::Machine, Purpose::Server), (Purpose::Server, Purpose::Machine)] {
+            let signature = sign_for(signed, key.serialized_der(), b"statement").unwrap();
+            verify_for(signed, &spki, b"statement", &signature).unwrap();
+            assert_eq!(verify_for(asked, &spki, b"statement", &signature), Err(StatementError::Signature));
+        }
     }
 
     #[test]

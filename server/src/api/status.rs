@@ -43,7 +43,11 @@ pub fn of_refusal(refusal: &Refusal) -> Status {
     let code = match refusal {
         Refusal::NotFound { .. } => Code::NotFound,
         Refusal::Exists { .. } | Refusal::NameTaken { .. } => Code::AlreadyExists,
-        Refusal::Changed { .. } | Refusal::SeenDiffers { .. } | Refusal::RequestReused(_) => Code::Aborted,
+        Refusal::Changed { .. }
+        | Refusal::SeenDiffers { .. }
+        | Refusal::FingerprintDiffers { .. }
+        | Refusal::Epoch(_)
+        | Refusal::RequestReused(_) => Code::Aborted,
         Refusal::Invalid { .. } => Code::InvalidArgument,
         Refusal::Full { .. } => Code::ResourceExhausted,
         Refusal::TokenUnknown
@@ -53,12 +57,18 @@ pub fn of_refusal(refusal: &Refusal) -> Status {
         | Refusal::TokenMismatch { .. }
         | Refusal::AlreadyEnrolled
         | Refusal::Denied(_)
+        | Refusal::ServerTokenUnknown
+        | Refusal::ServerTokenSpent(_)
+        | Refusal::ServerTokenExpired(_)
+        | Refusal::ServerRemoved(_)
         | Refusal::Locked(_) => Code::PermissionDenied,
         Refusal::DuplicateHardware { .. }
         | Refusal::WrongPhase { .. }
         | Refusal::PermitHeld { .. }
         | Refusal::NoEvidence { .. }
         | Refusal::Fleet(_)
+        | Refusal::ServerStanding { .. }
+        | Refusal::ServerWentBack { .. }
         | Refusal::WrongGeneration { .. } => Code::FailedPrecondition,
         Refusal::ClockJumped => Code::Unavailable,
     };

@@ -18,37 +18,66 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Applied may trail committed by this much on a busy server; more means that its answers lie in the past.
 const LAG_MAX: u64 = 1_000;
 
-/// What is observed.
-pub(super) struct Observed {
-    /// The replicated truth.
-    pub(super) ledger: Ledger,
-    /// Agents attached here.
-    pub(super) sessions: Sessions,
+/// How far a start has come, as health and metrics see it.
+#[derive(Clone)]
+pub(super) struct Stage(watch::Sender<Seen>);
+
+#[derive(Clone)]
+struct Seen {
     /// Why the server is sealed, if it is.
-    pub(super) sealed: watch::Receiver<Option<String>>,
+    sealed: Option<String>,
+    /// The replicated truth, once it is open.
+    ledger: Option<Ledger>,
+}
+
+impl Stage {
+    /// At the very beginning.
+    pub(super) fn starting() -> Self {
+        Self(watch::Sender::new(Seen { sealed: Some("looking for the seal key".to_owned()), ledger: None }))
+    }
+
+    /// The seal key is missing or wrong.
+    pub(super) fn sealed(&self, why: &str) {
+        self.0.send_modify(|seen| seen.sealed = Some(why.to_owned()));
+    }
+
+    /// The seal key was found.
+    pub(super) fn unsealed(&self) {
+        self.0.send_modify(|seen| seen.sealed = None);
+    }
+
+    /// The log is open.
+    pub(super) fn opened(&self, ledger: &Ledger) {
+        self.0.send_modify(|seen| seen.ledger = Some(ledger.clone()));
+    }
 }
 
 /// Reports until shutdown.
-pub(super) async fn run(observed: Observed, reporter: HealthReporter, shutdown: CancellationToken) {
+pub(super) async fn run(stage: Stage, sessions: Sessions, reporter: HealthReporter, shutdown: CancellationToken) {
     let (mut sampler, mut before, mut tick) = (FleetSampler::default(), metrics::Raft::default(), interval(EVERY));
     loop {
         tokio::select! {
             () = shutdown.cancelled() => return,
             _ = tick.tick() => {}
         }
-        let status = observed.ledger.status();
-        let sealed = observed.sealed.borrow().clone();
+        let Seen { sealed, ledger } = stage.0.borrow().clone();
         metrics::sealed(sealed.is_some());
-        reporter.report(checks(&status, sealed));
-        let now = figures(&status);
-        metrics::raft(&before, &now);
-        before = now;
-        observed.ledger.read(|state| sampler.sample(state));
-        connected(&observed);
+        let status = ledger.as_ref().map(Ledger::status);
+        reporter.report(checks(status.as_ref(), sealed));
+        if let (Some(ledger), Some(status)) = (ledger, status) {
+            let now = figures(&status);
+            metrics::raft(&before, &now);
+            before = now;
+            ledger.read(|state| sampler.sample(state));
+            connected(&ledger, &sessions);
+        }
     }
 }
 
-fn checks(status: &Status, sealed: Option<String>) -> Vec<Check> {
+fn checks(status: Option<&Status>, sealed: Option<String>) -> Vec<Check> {
+    let Some(status) = status else {
+        return vec![Check::new("seal", sealed), Check::new("log", Some("not open yet".to_owned()))];
+    };
     let leader = status.leader.is_none().then(|| "no leader is known".to_owned());
     let lag = status.last_log_index.unwrap_or_default().saturating_sub(status.applied_index.unwrap_or_default());
     let behind = (lag > LAG_MAX).then(|| format!("the state is {lag} entries behind the log"));
@@ -72,9 +101,9 @@ fn figures(status: &Status) -> metrics::Raft {
     }
 }
 
-fn connected(observed: &Observed) {
-    let attached = observed.sessions.attached();
-    let roles = observed.ledger.read(|state| {
+fn connected(ledger: &Ledger, sessions: &Sessions) {
+    let attached = sessions.attached();
+    let roles = ledger.read(|state| {
         let role = |id| state.nodes.get(id).and_then(|node| node.placement()).map(|place| place.role);
         attached.iter().map(role).collect::<Vec<_>>()
     });

@@ -1,5 +1,7 @@
 //! The settings as a file with a word on each.
 
+use std::num::NonZeroU64;
+
 use super::{Config, LogFormat, Ports, SealKind, Server};
 
 pub(super) fn print(config: &Config) -> String {
@@ -35,8 +37,8 @@ fn server(server: &Server) -> String {
     let Ports { enrolment, nodes, operators, peers, http } = server.ports;
     format!(
         r#"[server]
-# Among the servers of the fleet. Never reused, not even after a wipe.
-id = {id}
+# Among the servers of the fleet: given by the fleet and remembered in data_dir. Written out, it must be that one.
+{id}
 # Log and snapshots. The seal key must not be in here.
 data_dir = {data_dir}
 # What every listener binds.
@@ -57,7 +59,7 @@ peers = {peers}
 # /livez /readyz /metrics, in the clear and without a secret.
 http = {http}
 "#,
-        id = server.id,
+        id = optional_id(server.id),
         data_dir = quoted(&server.data_dir.display().to_string()),
         listen = quoted(&server.listen.to_string()),
         advertise = optional("advertise", server.advertise.as_deref(), &server.advertised_host()),
@@ -86,6 +88,13 @@ fn quoted(text: &str) -> String {
 
 fn list(items: &[String]) -> String {
     toml::Value::from(items.to_vec()).to_string()
+}
+
+fn optional_id(id: Option<NonZeroU64>) -> String {
+    id.map_or_else(
+        || "# id = …   (not set; in force: the one in data_dir, 1 for a new fleet)".to_owned(),
+        |id| format!("id = {id}"),
+    )
 }
 
 /// A key without a value is shown as a comment that says what holds instead.

@@ -10,6 +10,7 @@ fn parse(text: &str) -> Result<Config, String> {
 
 fn mk_full() -> Config {
     let mut config = Config::default();
+    config.server.id = NonZeroU64::new(3);
     config.server.advertise = Some("boot.prod".to_owned());
     config.server.enrolment_urls = vec!["a.prod:9443".to_owned(), "[2001:db8::1]:9443".to_owned()];
     config.server.node_urls = vec!["10.0.0.5:9444".to_owned()];

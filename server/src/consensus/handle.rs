@@ -13,6 +13,7 @@ use tokio::task::{JoinError, JoinHandle};
 use super::batcher::{self, Batcher, Waiting};
 use super::changes::Changes;
 use super::codec::Rendered;
+use super::contacts::Contacts;
 use super::courier::Courier;
 use super::error::{OpenError, ProposeError, ReadError};
 use super::log_store::LogStore;
@@ -56,6 +57,7 @@ struct Inner<M: Machine> {
     timings: Timings,
     shared: Arc<Shared<M>>,
     counters: Arc<Counters>,
+    contacts: Contacts,
     room: Arc<Semaphore>,
     stopping: Arc<AtomicBool>,
     /// Taken at shutdown, which closes the queue.
@@ -122,16 +124,20 @@ impl<M: Machine> Consensus<M> {
     /// # Errors
     /// [`OpenError`]; the server must not serve then.
     pub async fn open<T: Transport<M>>(options: Options<T>) -> Result<Self, OpenError> {
-        let Options { data_dir, id, engine, clock, snapshot_every, transport, timings } = options;
+        let Options { data_dir, id, engine, disk, clock, snapshot_every, transport, timings } = options;
         let directory = DataDirectory::open(&data_dir)?;
-        let (store, storage, opened) = Store::open(&directory, id, engine)?;
+        let (store, storage, opened) = match disk {
+            Some(disk) => Store::open_on(disk, &directory, id)?,
+            None => Store::open(&directory, id, engine)?,
+        };
         let counters = store.counters();
         let log = LogStore::<M>::open(store, &opened).await?;
         let snapshots = Snapshots::open(directory.snapshots()?)?;
         let machine = StateMachine::open(snapshots.clone(), log.purged())?;
         let shared = machine.shared();
         let config = Arc::new(options::config(snapshot_every, timings)?);
-        let links = Links::new(id, transport.clone());
+        let contacts = Contacts::default();
+        let links = Links::new(id, transport.clone(), contacts.clone());
         let raft = Raft::<M>::new(id, config, links, log, machine).await.map_err(core)?;
         elect_if_alone(&raft, id).await?;
         let (proposals, queue) = mpsc::channel(batcher::ROOM_BYTES / batcher::ROOM_UNIT_BYTES);
@@ -154,6 +160,7 @@ impl<M: Machine> Consensus<M> {
                 timings,
                 shared,
                 counters,
+                contacts,
                 room: Arc::new(Semaphore::new(batcher::ROOM_BYTES / batcher::ROOM_UNIT_BYTES)),
                 stopping,
                 proposals: RwLock::new(Some(proposals)),
@@ -255,7 +262,7 @@ impl<M: Machine> Consensus<M> {
     /// How consensus is doing.
     #[must_use]
     pub fn status(&self) -> Status {
-        Status::new(&self.inner.raft.metrics().borrow(), &self.inner.counters)
+        Status::new(&self.inner.raft.metrics().borrow(), &self.inner.counters, &self.inner.contacts)
     }
 
     /// The door for other servers.

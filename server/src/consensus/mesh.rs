@@ -1,7 +1,7 @@
 //! A group of servers in one process, for tests: messages are calls, and any way between two servers can be cut.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use super::transport::{Append, Appended, Ballot, Installed, SnapshotChunk, Trans
 use super::types::{Peer, ServerId};
 use super::{Consensus, Options, PeerHandle, ProposeError};
 use crate::storage::Error as StorageError;
+use crate::storage::directory::DataDirectory;
 
 /// Longer than anything takes that a test waits for.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -170,7 +171,7 @@ impl Group {
         server
     }
 
-    fn options(&self, home: &PathBuf, id: ServerId) -> Options {
+    fn options(&self, home: &Path, id: ServerId) -> Options {
         Options { snapshot_every: self.snapshot_every, ..Options::new(home, id) }
     }
 
@@ -186,8 +187,14 @@ impl Group {
 
     /// Ends the group in order.
     pub(crate) async fn stop(self) {
-        for server in self.servers.into_values() {
+        for server in self.servers.values() {
             server.shutdown().await;
+        }
+        for (id, home) in &self.homes {
+            if !self.servers.contains_key(id) {
+                // One that was killed may still write to what is about to be removed.
+                until(|| DataDirectory::open(home.path()).ok()).await;
+            }
         }
     }
 

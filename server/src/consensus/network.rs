@@ -12,6 +12,7 @@ use openraft::network::{Backoff, RPCOption, RaftNetwork, RaftNetworkFactory};
 use openraft::raft::{AppendEntriesResponse, InstallSnapshotResponse, VoteResponse};
 
 use super::codec;
+use super::contacts::Contacts;
 use super::machine::Machine;
 use super::transport::{Append, Ballot, SnapshotChunk, Transport, TransportError};
 use super::types::{Peer, ServerId, TypeConfig};
@@ -27,13 +28,14 @@ const SLOW_LINK_BYTES: usize = 128 * 1024;
 pub struct Links<M, T> {
     id: ServerId,
     transport: T,
+    contacts: Contacts,
     machine: PhantomData<fn() -> M>,
 }
 
 impl<M, T> Links<M, T> {
     /// Ways of server `id` over a transport.
-    pub fn new(id: ServerId, transport: T) -> Self {
-        Self { id, transport, machine: PhantomData }
+    pub(super) fn new(id: ServerId, transport: T, contacts: Contacts) -> Self {
+        Self { id, transport, contacts, machine: PhantomData }
     }
 }
 
@@ -41,7 +43,8 @@ impl<M: Machine, T: Transport<M>> RaftNetworkFactory<TypeConfig<M>> for Links<M,
     type Network = Link<M, T>;
 
     async fn new_client(&mut self, to: ServerId, peer: &Peer) -> Link<M, T> {
-        Link { id: self.id, to, peer: peer.clone(), transport: self.transport.clone(), machine: PhantomData }
+        let (transport, contacts) = (self.transport.clone(), self.contacts.clone());
+        Link { id: self.id, to, peer: peer.clone(), transport, contacts, machine: PhantomData }
     }
 }
 
@@ -51,6 +54,7 @@ pub struct Link<M, T> {
     to: ServerId,
     peer: Peer,
     transport: T,
+    contacts: Contacts,
     machine: PhantomData<fn() -> M>,
 }
 
@@ -73,6 +77,9 @@ impl<M: Machine, T: Transport<M>> Link<M, T> {
     ) -> Result<R, Failed<E>> {
         let within = option.hard_ttl() * 9 / 10;
         let answered = tokio::time::timeout(within, call(within)).await;
+        if matches!(answered, Ok(Ok(_))) {
+            self.contacts.heard(self.to);
+        }
         match answered.unwrap_or(Err(TransportError::TimedOut)) {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(RPCError::RemoteError(RemoteError::new(self.to, error))),

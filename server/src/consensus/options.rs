@@ -11,6 +11,7 @@ use super::error::OpenError;
 use super::transport::NoPeers;
 use super::types::ServerId;
 use crate::storage::Engine;
+use crate::storage::backend::Backend;
 
 /// Entries in one message to a peer at most; bytes are bounded by [`super::log_store::MESSAGE_BYTES_MAX`].
 pub const MESSAGE_ENTRIES_MAX: u64 = 64;
@@ -29,6 +30,8 @@ pub struct Options<T = NoPeers> {
     pub id: ServerId,
     /// The engine that keeps the log, here and so far.
     pub engine: Engine,
+    /// A disk to keep the log on instead of the engine's files: a simulation's.
+    pub disk: Option<Box<dyn Backend>>,
     /// Where stamps come from.
     pub clock: Arc<dyn Clock>,
     /// Entries between two snapshots, at least one. Each costs one copy of the state; all entries since the last are applied at start.
@@ -47,6 +50,7 @@ impl Options {
             data_dir: data_dir.into(),
             id,
             engine: Engine::default(),
+            disk: None,
             clock: Arc::new(SystemClock),
             snapshot_every: 4096,
             transport: NoPeers,
@@ -59,8 +63,8 @@ impl<T> Options<T> {
     /// The same with a way to peers.
     #[must_use]
     pub fn with_transport<U>(self, transport: U) -> Options<U> {
-        let Self { data_dir, id, engine, clock, snapshot_every, transport: _, timings } = self;
-        Options { data_dir, id, engine, clock, snapshot_every, transport, timings }
+        let Self { data_dir, id, engine, disk, clock, snapshot_every, transport: _, timings } = self;
+        Options { data_dir, id, engine, disk, clock, snapshot_every, transport, timings }
     }
 }
 

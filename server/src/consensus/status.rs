@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use openraft::{RaftMetrics, ServerState};
 
+use super::contacts::Contacts;
 use super::types::{Peer, ServerId};
 use crate::storage::durable::Counters;
 
@@ -63,6 +65,9 @@ pub struct Member {
     pub voter: bool,
     /// Entries it is behind; known to the leader only.
     pub lag_entries: Option<u64>,
+    /// How long ago it answered, milliseconds; known to the leader only, which asks several times a second, and 0 for
+    /// itself. `None` there: not since it began to lead.
+    pub silence_ms: Option<u64>,
 }
 
 impl Status {
@@ -71,7 +76,7 @@ impl Status {
         self.members.iter().filter(|(_, member)| member.voter).map(|(id, _)| *id)
     }
 
-    pub(super) fn new(metrics: &RaftMetrics<ServerId, Peer>, counters: &Counters) -> Self {
+    pub(super) fn new(metrics: &RaftMetrics<ServerId, Peer>, counters: &Counters, contacts: &Contacts) -> Self {
         Self {
             id: metrics.id,
             role: role(metrics),
@@ -82,7 +87,7 @@ impl Status {
             snapshot_index: metrics.snapshot.map(|id| id.index),
             purged_index: metrics.purged.map(|id| id.index),
             quorum_ack_age_ms: metrics.millis_since_quorum_ack,
-            members: members(metrics),
+            members: members(metrics, contacts),
             joint: metrics.membership_config.membership().get_joint_config().len() > 1,
             log_syncs: counters.syncs.load(Ordering::Relaxed),
             log_bytes: counters.log_bytes.load(Ordering::Relaxed),
@@ -103,13 +108,19 @@ fn role(metrics: &RaftMetrics<ServerId, Peer>) -> Role {
     }
 }
 
-fn members(metrics: &RaftMetrics<ServerId, Peer>) -> BTreeMap<ServerId, Member> {
+fn members(metrics: &RaftMetrics<ServerId, Peer>, contacts: &Contacts) -> BTreeMap<ServerId, Member> {
     let membership = metrics.membership_config.membership();
     let voters: Vec<ServerId> = membership.voter_ids().collect();
     let member = |(id, peer): (&ServerId, &Peer)| {
         let matched = metrics.replication.as_ref().and_then(|peers| peers.get(id)).copied().flatten();
         let lag_entries = metrics.last_log_index.zip(matched).map(|(last, matched)| last.saturating_sub(matched.index));
-        (*id, Member { peer: peer.clone(), voter: voters.contains(id), lag_entries })
+        let heard_ms = || if *id == metrics.id { Some(0) } else { contacts.silence(*id).map(millis) };
+        let silence_ms = metrics.replication.as_ref().and_then(|_| heard_ms());
+        (*id, Member { peer: peer.clone(), voter: voters.contains(id), lag_entries, silence_ms })
     };
     membership.nodes().map(member).collect()
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -17,6 +17,9 @@ const OF_ANY_MEMBER: &[&str] = &[
     "Report",
     "CompleteErrand",
     "RecordTokenMisuse",
+    // A server that asks to join at its door, and its own start.
+    "RequestServer",
+    "RecordServer",
 ];
 
 /// Operators' verbs, the conductor's, and what needs the data keys: voters alone. Written out so that a new verb must choose.
@@ -45,6 +48,14 @@ const OF_VOTERS: &[&str] = &[
     "ChooseFirst",
     "AcceptTime",
     "Sweep",
+    "ReleaseBackup",
+    "CreateServerToken",
+    "ApproveServer",
+    "IssueServerCertificate",
+    "PromoteServer",
+    "RemoveServer",
+    "HandDataKeys",
+    "StartEpoch",
 ];
 
 /// Whether a member may forward this verb to the leader. Default is deny: what has no row is for voters.

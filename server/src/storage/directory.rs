@@ -57,6 +57,12 @@ impl DataDirectory {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
+    /// Whether a server's log was made in `path`: it was in use, and is no fresh directory.
+    #[must_use]
+    pub fn was_used(path: &Path) -> bool {
+        path.join(MARKER).exists()
+    }
+
     /// Where snapshots lie; created when missing.
     ///
     /// # Errors
@@ -274,7 +280,7 @@ fn sync_tree(path: &Path) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::Io`]; then the old one is still there.
-pub(super) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+pub(crate) fn replace_file(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(UNFINISHED);
     let unfinished = path.with_file_name(name);

@@ -106,6 +106,22 @@ impl Store {
         Self::run(backend, id, Some(witness))
     }
 
+    /// The same on a disk that lies elsewhere: a simulation's. One that is empty is prepared.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_on(
+        mut disk: Box<dyn Backend>,
+        directory: &DataDirectory,
+        id: u64,
+    ) -> Result<(Self, StoreThread, Opened), Error> {
+        if read_value(&disk, Kind::Identity)?.is_none() {
+            prepare(&mut disk, id)?;
+        }
+        let witness = Witness::open(directory.witness(), last_batch(&disk)?)?;
+        Self::run(disk, id, Some(witness))
+    }
+
     /// Starts the thread over a backend that was prepared with [`prepare`], without a witness.
     ///
     /// # Errors

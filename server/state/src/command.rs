@@ -149,8 +149,18 @@ verbs! {
     record_token_misuse::RecordTokenMisuse -> (),
     accept_time::AcceptTime -> (),
     sweep::Sweep -> (),
+    create_server_token::CreateServerToken -> (),
+    request_server::RequestServer -> request_server::ServerRequested,
+    approve_server::ApproveServer -> (),
+    issue_server_certificate::IssueServerCertificate -> crate::record::Certificate,
+    promote_server::PromoteServer -> (),
+    remove_server::RemoveServer -> (),
+    record_server::RecordServer -> (),
+    hand_data_keys::HandDataKeys -> (),
+    start_epoch::StartEpoch -> (),
 }
 
 pub use complete_errand::ErrandOutcome;
 pub use enrol::Enrolled;
 pub use report::StepOutcome;
+pub use request_server::ServerRequested;

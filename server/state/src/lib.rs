@@ -22,6 +22,7 @@ pub mod record;
 mod refound;
 pub mod refusal;
 mod secrets;
+mod servers;
 mod snapshot;
 mod state;
 mod whereabouts;

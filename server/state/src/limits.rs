@@ -54,6 +54,25 @@ pub const CLAIM_MAX: usize = 256;
 pub const CSR_MAX: usize = 8 * 1024;
 /// Longest caller or id of a request, bytes: a SPIFFE id or a UUID.
 pub const REQUEST_TEXT_MAX: usize = 512;
+/// Servers of a fleet, those that wait for approval included: a hundred thousand nodes are a handful of relays.
+pub const SERVERS_MAX: usize = 64;
+/// Servers that vote: each more slows every command down, and nobody has need of more than three failures at once.
+pub const VOTERS_MAX: usize = 7;
+/// Servers that wait for an operator. Each cost a token that an operator made.
+pub const PENDING_SERVERS_MAX: usize = 16;
+/// Removed servers that are remembered, so that one that comes back is told so; the oldest are forgotten. Their
+/// numbers are never used again all the same.
+pub const REMOVED_SERVERS_KEPT: usize = 256;
+/// Server tokens, spent and expired ones included until they are swept.
+pub const SERVER_TOKENS_MAX: usize = 256;
+/// URLs of one listener of a server.
+pub const SERVER_URLS_MAX: usize = 16;
+/// An X25519 public key, bytes.
+pub const SEALING_KEY_BYTES: usize = 32;
+/// A data key, wrapped or sealed, bytes: about 100 in each form.
+pub const DATA_KEY_COPY_MAX: usize = 512;
+/// Data key epochs whose keys are kept: one per removed server or rotation until what it sealed is sealed anew.
+pub const EPOCHS_MAX: usize = 256;
 /// How often a join is tried before an operator is asked.
 pub const ATTEMPTS_MAX: u32 = 5;
 /// A stamp may be this far ahead of the last one before it is refused as a clock that jumped: one year.

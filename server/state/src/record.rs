@@ -6,6 +6,7 @@ pub mod errand;
 pub mod event;
 pub mod fleet;
 pub mod node;
+pub mod server;
 
 pub use cluster::{Admission, CaCertificate, Cluster, ClusterSpec, NamedNode, Origin, Permit, PermitKind, Pool, Role};
 pub use credential::{BootstrapToken, BootstrapTokenState, EnrolmentToken, Purpose, TokenStanding};
@@ -16,3 +17,4 @@ pub use node::{
     Assurance, Certificate, EtcdMember, Identity, LastFailure, NextIdentity, Node, Observation, PhaseEntry, Placement,
     Standing, Step, StepState, Suggestion, Verb,
 };
+pub use server::{ServerRecord, ServerStanding, ServerToken, ServerUrls};

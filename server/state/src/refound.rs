@@ -84,6 +84,7 @@ impl State {
         let founded_ms = self.now_ms;
         self.fleet = Some(Fleet { id, founded_ms, root: old.root, intermediates, keys, epochs, epoch });
         self.void_tokens(alive_ms);
+        self.part_with_servers();
         self.part_with_nodes();
         // Answers to callers of the old fleet.
         self.replies.clear();
@@ -99,6 +100,13 @@ impl State {
         let now_ms = self.now_ms;
         let live = self.enrolment_tokens.values_mut().filter(|token| token.standing(alive_ms) == TokenStanding::Live);
         live.for_each(|token| token.revoked_ms = Some(now_ms));
+    }
+
+    /// The old fleet's servers are no members of the new one, and none may ask to be one with what it has. The founder
+    /// registers itself; numbers go on where they were.
+    fn part_with_servers(&mut self) {
+        self.servers.clear();
+        self.server_tokens.clear();
     }
 
     fn part_with_nodes(&mut self) {

@@ -141,6 +141,51 @@ pub enum Refusal {
         /// As stored.
         current: u64,
     },
+    /// The server token is not known (or its secret part is wrong: the two are not told apart), or none was shown.
+    #[error("the server token is not known; make one with `muster server token create`")]
+    ServerTokenUnknown,
+    /// The server token has been used.
+    #[error("server token {0} has been used already; make a new one with `muster server token create`")]
+    ServerTokenSpent(TokenId),
+    /// The server token has run out.
+    #[error("server token {0} has expired; make a new one with `muster server token create`")]
+    ServerTokenExpired(TokenId),
+    /// The server was taken out of the fleet.
+    #[error(
+        "server {0} was removed from the fleet for good; to use this machine again wipe its data directory, then `muster server join`"
+    )]
+    ServerRemoved(u64),
+    /// The server is not in a standing in which that can be done.
+    #[error("server {server}: {problem}")]
+    ServerStanding {
+        /// Its number.
+        server: u64,
+        /// Why that does not go.
+        problem: String,
+    },
+    /// The keys are not those that an operator approved or compared.
+    #[error(
+        "server {server} has other keys than these; compare the fingerprint on the machine with `muster describe server {server}`"
+    )]
+    FingerprintDiffers {
+        /// Its number.
+        server: u64,
+    },
+    /// The server's data directory was put back to an earlier time.
+    #[error(
+        "server {server} says that its data directory was opened {given} times, but {current} times have been seen: it was put back to an earlier time. On another server `muster server remove {server}`; then wipe the directory and `muster server join`"
+    )]
+    ServerWentBack {
+        /// Its number.
+        server: u64,
+        /// As given.
+        given: u64,
+        /// As stored.
+        current: u64,
+    },
+    /// The data keys or their epochs are not what the proposer saw.
+    #[error("data keys: {0}")]
+    Epoch(String),
     /// The proposer's clock is implausible.
     #[error("the server's clock jumped far ahead; nothing is done until it agrees with the fleet's time")]
     ClockJumped,
@@ -155,6 +200,12 @@ impl Refusal {
     /// A field is wrong.
     pub fn invalid(field: &str, problem: impl Into<String>) -> Self {
         Self::Invalid { field: field.into(), problem: problem.into() }
+    }
+
+    /// A server that only asked to join so far.
+    pub fn not_approved(server: u64) -> Self {
+        let problem = format!("an operator has not approved it yet (`muster server approve {server} --fingerprint …`)");
+        Self::ServerStanding { server, problem }
     }
 
     /// The closed word for machines (gRPC metadata `muster-reason`, the agent's `Refused.reason`).
@@ -182,6 +233,14 @@ impl Refusal {
             Self::RequestReused(_) => "RequestReused",
             Self::Fleet(_) => "Fleet",
             Self::WrongGeneration { .. } => "WrongGeneration",
+            Self::ServerTokenUnknown => "ServerTokenUnknown",
+            Self::ServerTokenSpent(_) => "ServerTokenSpent",
+            Self::ServerTokenExpired(_) => "ServerTokenExpired",
+            Self::ServerRemoved(_) => "ServerRemoved",
+            Self::ServerStanding { .. } => "ServerStanding",
+            Self::FingerprintDiffers { .. } => "FingerprintDiffers",
+            Self::ServerWentBack { .. } => "ServerWentBack",
+            Self::Epoch(_) => "Epoch",
             Self::ClockJumped => "ClockJumped",
         }
     }

@@ -12,7 +12,7 @@ use crate::{
     limits,
     record::{
         BootstrapToken, BootstrapTokenState, Cluster, EnrolmentToken, Errand, ErrandKind, ErrandState, Event, Fleet,
-        Node, PhaseEntry, Role, StepState,
+        Node, PhaseEntry, Role, ServerRecord, ServerStanding, ServerToken, StepState,
     },
 };
 
@@ -30,6 +30,8 @@ pub enum Change {
     Node(NodeId),
     /// A cluster's record.
     Cluster(ClusterId),
+    /// One of Muster's servers, or the data keys it holds.
+    Server(u64),
     /// An event was added.
     Event(u64),
     /// Tokens, permits, the fleet: something for the conductor to look at.
@@ -75,6 +77,15 @@ pub struct State {
     pub errands: BTreeMap<u64, Errand>,
     /// Number of the last errand.
     pub last_errand: u64,
+    /// Muster's own servers by number. Nothing is written while there are none, as before there were any.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub servers: BTreeMap<u64, ServerRecord>,
+    /// The highest number that a server ever had; none is used twice.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub last_server: u64,
+    /// Tokens for servers that ask to join, by public id.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub server_tokens: BTreeMap<TokenId, ServerToken>,
     /// The latest events, oldest first.
     pub events: VecDeque<Event>,
     /// Sequence of the last event.
@@ -88,6 +99,11 @@ pub struct State {
     pub(crate) index: Index,
     #[serde(skip)]
     pub(crate) changes: Vec<Change>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a verb may know besides its own input.
@@ -332,6 +348,14 @@ impl State {
         if let Some(text) = text {
             let warning = matches!(phase, Phase::Failed | Phase::Locked | Phase::Denied);
             self.node_event(warning, "PhaseChanged", text, id);
+        }
+    }
+
+    /// Gives a server another standing.
+    pub(crate) fn set_standing(&mut self, server: u64, standing: ServerStanding, context: Context) {
+        if let Some(server) = self.servers.get_mut(&server) {
+            server.standing = standing;
+            server.since_ms = context.now_ms;
         }
     }
 

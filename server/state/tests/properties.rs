@@ -4,12 +4,16 @@
 use muster_state::{
     Bytes, ClusterId, Command, Digest, NodeId, Stamp, State, TokenId, Verb,
     command::{
-        ApproveNode, ChooseFirst, CompleteErrand, ConfirmIdentity, DenyNode, ErrandOutcome, FreePermit, GrantPermit,
-        Instruct, IssueCertificate, JudgePreflight, LockNode, MintBootstrapToken, OpenErrand, RecordTokenMisuse,
-        Release, RemoveNode, RenewEnrolmentToken, RenewIdentity, ReplaceCertificateKey, Request, RetryNode,
-        RevokeToken, StepOutcome, Sweep, UnlockNode, UpdateCluster,
+        ApproveNode, ApproveServer, ChooseFirst, CompleteErrand, ConfirmIdentity, DenyNode, ErrandOutcome, FreePermit,
+        GrantPermit, Instruct, IssueCertificate, IssueServerCertificate, JudgePreflight, LockNode, MintBootstrapToken,
+        OpenErrand, PromoteServer, RecordTokenMisuse, Release, RemoveNode, RemoveServer, RenewEnrolmentToken,
+        RenewIdentity, ReplaceCertificateKey, Request, RetryNode, RevokeToken, StepOutcome, Sweep, UnlockNode,
+        UpdateCluster,
     },
-    record::{Admission, Certificate, ErrandKind, Node, PermitKind, Purpose, Role, StepState, Verb as StepVerb},
+    record::{
+        Admission, Certificate, ErrandKind, Node, PermitKind, Purpose, Role, ServerStanding, StepState,
+        Verb as StepVerb,
+    },
 };
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 
@@ -59,7 +63,7 @@ fn cluster(state: &State, by: u8) -> ClusterId {
 
 /// The command that a choice means in a state.
 fn command(state: &State, choice: Choice) -> Command {
-    let verb = verb(state, choice.what % 48, choice.picks);
+    let verb = verb(state, choice.what % 58, choice.picks);
     let request = choice.request.map(|id| Request {
         caller: format!("spiffe://fleet/operator/{}", id % 2),
         id: format!("request-{id}"),
@@ -71,10 +75,54 @@ fn command(state: &State, choice: Choice) -> Command {
 fn verb(state: &State, what: u8, picks: [u8; 3]) -> Verb {
     match what {
         // Half of all choices take something forward, else no history would get far.
-        0..24 => pick(friendly::next(state), picks[0]).unwrap_or_else(|| Sweep {}.into()),
+        0..24 | 54.. => pick(friendly::next(state), picks[0]).unwrap_or_else(|| Sweep {}.into()),
         24..32 => machines(state, what, picks),
         32..40 => operators(state, what, picks),
-        _ => conductors(state, what, picks),
+        40..48 => conductors(state, what, picks),
+        48..54 => servers(state, what, picks),
+    }
+}
+
+/// What is asked of Muster's own servers: by themselves, by operators, by the leader.
+fn servers(state: &State, what: u8, [a, b, c]: [u8; 3]) -> Verb {
+    let server = pick(state.servers.keys().copied(), a).unwrap_or(1);
+    let known = state.servers.get(&server);
+    let key = known.map_or(world::digest(b), |server| server.key);
+    match what {
+        48 | 49 if c % 4 == 0 => world::server_token(&format!("s{}", state.last_event)).into(),
+        48 | 49 => {
+            let token = pick(state.server_tokens.keys().map(ToString::to_string), b);
+            let mut request = world::request_server(2 + a % 12, token.as_deref());
+            request.sealing_key.0[0] ^= u8::from(c % 16 == 1);
+            request.address = format!("10.0.1.{}:9446", c % 4);
+            request.into()
+        }
+        50 => match c % 3 {
+            0 => ApproveServer { server, fingerprint: if b % 8 == 0 { world::digest(b) } else { key } }.into(),
+            1 => PromoteServer { server }.into(),
+            _ => {
+                let not_after_ms = state.now_ms + u64::from(b) * HOUR_MS;
+                let certificate = Certificate { chain: vec![Bytes(vec![c])], not_after_ms };
+                IssueServerCertificate { server, key, certificate }.into()
+            }
+        },
+        51 => {
+            let mut record = world::record_server(u8::try_from(server % 200).unwrap_or(1));
+            record.generation = known.map_or(1, |server| server.generation) + u64::from(c % 3);
+            record.generation = record.generation.saturating_sub(u64::from(c % 8 == 7));
+            record.sealing_key.0[0] ^= u8::from(c % 16 == 5);
+            record.key = if c % 16 == 6 { world::digest(b) } else { record.key };
+            record.into()
+        }
+        52 if c % 2 == 0 => RemoveServer { server, force: b % 2 == 0, reason: String::new() }.into(),
+        52 => {
+            let mut epoch = world::servers::next_epoch(state);
+            if b % 4 == 0 {
+                epoch.keys.insert(server, Bytes(vec![2]));
+            }
+            epoch.into()
+        }
+        _ => world::servers::hand_over(state, server).into(),
     }
 }
 
@@ -100,7 +148,8 @@ fn machines(state: &State, what: u8, [a, b, c]: [u8; 3]) -> Verb {
             RenewIdentity { node: id, key, generation, new_key, csr: Bytes(vec![b]) }.into()
         }
         30 => RecordTokenMisuse {
-            token: pick(state.enrolment_tokens.keys().cloned(), b).unwrap_or_else(|| "none".into()),
+            token: pick(state.enrolment_tokens.keys().chain(state.server_tokens.keys()).cloned(), b)
+                .unwrap_or_else(|| "none".into()),
             sha256: pick(state.enrolment_tokens.values().map(|token| token.sha256), b).unwrap_or(key),
             key,
             from: "192.0.2.9".into(),
@@ -169,6 +218,7 @@ fn operators(state: &State, what: u8, [a, b, c]: [u8; 3]) -> Verb {
         36 => ChooseFirst { cluster: cluster(state, b), name: Some(world::name("cp2")) }.into(),
         37 => {
             let all = state.enrolment_tokens.keys().chain(state.bootstrap_tokens.keys());
+            let all = all.chain(state.server_tokens.keys());
             let token: TokenId = pick(all.cloned(), b).unwrap_or_else(|| "none".into());
             if c % 2 == 0 {
                 RevokeToken { id: token }.into()
@@ -317,6 +367,11 @@ proptest! {
                 prop_assert!(!can_go_on || node.has_joined(), "{} rests at {}: {}", node.id, node.phase, node.message);
                 prop_assert!(node.steps.iter().all(|step| !can_go_on || step.state == StepState::Done));
             }
+        }
+        // The leader's work on the servers came to its end too.
+        prop_assert!(!world.state.is_epoch_due());
+        for server in world.state.servers_that_are(ServerStanding::Voter) {
+            prop_assert!(world.state.holds_data_keys(server.id), "server {} votes and can open nothing", server.id);
         }
         invariants::check(&world.state);
     }

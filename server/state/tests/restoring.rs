@@ -14,7 +14,8 @@ use muster_state::{
 use crate::golden::samples;
 use crate::world::{self, DAY_MS, START_MS, World, digest, enrol, invariants, name, shown};
 
-const NEW_EPOCH: u32 = 2;
+/// Above the epoch of a rich state.
+const NEW_EPOCH: u32 = 3;
 
 fn mk_refounding() -> Refounding {
     Refounding {
@@ -70,6 +71,18 @@ fn every_sealed_secret_has_a_name_and_is_sealed_anew() {
     let fleet = restored.fleet.as_ref().unwrap();
     assert_eq!((fleet.id.as_str(), fleet.epoch, fleet.epochs.len()), ("fleet-2", NEW_EPOCH, 1));
     assert_eq!(State::from_snapshot(&restored.to_snapshot().unwrap()).unwrap(), restored, "indices fit the records");
+}
+
+#[test]
+fn no_server_of_the_old_fleet_is_a_member_of_the_new_one_and_numbers_are_not_used_again() {
+    let state = samples::rich();
+    let last = state.last_server;
+    assert!(last > 1 && !state.server_tokens.is_empty());
+    let mut world = World { now_ms: START_MS + 31 * DAY_MS, state: refound(state) };
+    assert!(world.state.servers.is_empty() && world.state.server_tokens.is_empty());
+    world.done(world::record_server(1));
+    world.done(world::server_token("s9"));
+    assert_eq!(world.done(world::request_server(9, Some("s9"))).server, last + 1);
 }
 
 #[test]

@@ -6,5 +6,6 @@ mod joining;
 mod properties;
 mod requests;
 mod restoring;
+mod servers;
 mod standing;
 mod world;

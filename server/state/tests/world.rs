@@ -3,6 +3,7 @@
 
 pub(crate) mod friendly;
 pub(crate) mod invariants;
+pub(crate) mod servers;
 
 use std::collections::BTreeMap;
 
@@ -12,6 +13,8 @@ use muster_state::{
     facts::{Facts, Preflight, Selector},
     record::{Admission, CaCertificate, ClusterSpec, NamedNode, Origin, Pool, Role, SealedSecret},
 };
+
+pub(crate) use servers::{record_server, request_server, server_token};
 
 /// 2026-11-22T00:00:00Z.
 pub(crate) const START_MS: u64 = 1_795_305_600_000;

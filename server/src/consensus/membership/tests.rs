@@ -74,6 +74,18 @@ async fn leadership_is_handed_over_and_nothing_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_leader_knows_who_answers_and_followers_claim_nothing() {
+    let mut group = Group::of(&[1, 2, 3], MANY).await;
+    let leader = group.server(1);
+    let silence = |id| leader.status().members[&id].silence_ms;
+    until(|| (silence(1) == Some(0) && silence(2)? < 1_000 && silence(3)? < 1_000).then_some(())).await;
+    assert!(group.server(2).status().members.values().all(|member| member.silence_ms.is_none()));
+    group.kill(3);
+    until(|| (silence(3)? > 1_000 && silence(2)? < 1_000).then_some(())).await;
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_makes_no_sense_is_refused() {
     let group = Group::of(&[1, 2, 3], MANY).await;
     let leader = group.server(1);

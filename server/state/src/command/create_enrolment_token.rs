@@ -52,8 +52,8 @@ impl CreateEnrolmentToken {
         if self.uses > limits::TOKEN_USES_MAX {
             return Err(Refusal::invalid("uses", format!("must be at most {}", limits::TOKEN_USES_MAX)));
         }
-        // One name space: `muster token revoke` takes either kind.
-        if state.enrolment_tokens.contains_key(&self.id) || state.bootstrap_tokens.contains_key(&self.id) {
+        // One name space: `muster token revoke` takes any kind.
+        if state.is_token_id_taken(&self.id) {
             return Err(Refusal::Exists { kind: "token".into(), name: self.id.to_string() });
         }
         if state.enrolment_tokens.len() >= limits::ENROLMENT_TOKENS_MAX {

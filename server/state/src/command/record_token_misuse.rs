@@ -23,6 +23,9 @@ pub struct RecordTokenMisuse {
 
 impl RecordTokenMisuse {
     pub(super) fn apply(self, state: &mut State, context: Context) -> Result<(), Refusal> {
+        if state.server_tokens.contains_key(&self.token) {
+            return self.of_server_token(state, context);
+        }
         let Some(token) = state.enrolment_tokens.get(&self.token).filter(|token| token.sha256 == self.sha256) else {
             return Err(Refusal::TokenUnknown);
         };
@@ -36,6 +39,24 @@ impl RecordTokenMisuse {
             let from = limits::clip_to(&self.from, limits::CLAIM_MAX);
             let text = format!("key {} came from {from} with token {}, which can't be used any more", self.key, self.token);
             state.event(true, "TokenMisused", text, Some(cluster), winner);
+        }
+        state.changes.push(Change::Other);
+        Ok(())
+    }
+
+    fn of_server_token(self, state: &mut State, context: Context) -> Result<(), Refusal> {
+        let token = state.server_tokens.get_mut(&self.token).filter(|token| token.sha256 == self.sha256);
+        let Some(token) = token else { return Err(Refusal::ServerTokenUnknown) };
+        if token.is_live(context.now_ms) {
+            return Err(Refusal::invalid("token", "can still be used"));
+        }
+        token.misuses = token.misuses.saturating_add(1);
+        let is_told = token.misuses <= limits::MISUSES_TOLD_MAX;
+        let winner = token.used_by.map_or_else(String::new, |server| format!("; server {server} used it"));
+        if is_told {
+            let from = limits::clip_to(&self.from, limits::CLAIM_MAX);
+            let text = format!("key {} came from {from} with server token {}, which can't be used any more{winner}", self.key, self.token);
+            state.event(true, "TokenMisused", text, None, None);
         }
         state.changes.push(Change::Other);
         Ok(())

@@ -2,15 +2,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Refusal, State, TokenId, record::BootstrapTokenState, state::{Change, Context}};
 
-/// Takes a token back: an enrolment token admits nobody from now on, a bootstrap token is deleted from its cluster.
+/// Takes a token back: an enrolment token or a server token is no longer good, a bootstrap token is deleted from
+/// its cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevokeToken {
-    /// Public id of either kind.
+    /// Public id of any kind.
     pub id: TokenId,
 }
 
 impl RevokeToken {
     pub(super) fn apply(self, state: &mut State, context: Context) -> Result<(), Refusal> {
+        if state.server_tokens.remove(&self.id).is_some() {
+            // Nobody can tell it from one that never was: it admitted nobody by itself.
+            state.event(false, "TokenRevoked", format!("server token {} was revoked", self.id), None, None);
+            state.changes.push(Change::Other);
+            return Ok(());
+        }
         let cluster = if let Some(token) = state.enrolment_tokens.get_mut(&self.id) {
             if token.revoked_ms.is_some() {
                 return Ok(());

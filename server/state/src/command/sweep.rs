@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     NodeId, Refusal, State, limits,
-    record::{BootstrapToken, BootstrapTokenState, EnrolmentToken, Node, Standing},
+    record::{BootstrapToken, BootstrapTokenState, EnrolmentToken, Node, ServerRecord, ServerStanding, ServerToken, Standing},
     state::{Change, Context},
 };
 
@@ -19,6 +19,8 @@ impl Sweep {
         state.bootstrap_tokens.values().any(|token| has_run_out(token, now_ms) || is_history(token, now_ms))
             || state.enrolment_tokens.values().any(|token| is_forgotten(token, now_ms))
             || state.nodes.values().any(|node| has_waited(node, now_ms))
+            || state.server_tokens.values().any(|token| is_server_token_forgotten(token, now_ms))
+            || state.servers.values().any(|server| has_server_waited(server, now_ms))
     }
 
     #[expect(clippy::unnecessary_wraps, reason = "all verbs have one shape")]
@@ -41,9 +43,29 @@ impl Sweep {
             state.take_node(&id);
             state.changes.push(Change::Node(id));
         }
+        sweep_servers(state, now_ms);
         state.changes.push(Change::Other);
         Ok(())
     }
+}
+
+fn sweep_servers(state: &mut State, now_ms: u64) {
+    state.server_tokens.retain(|_, token| !is_server_token_forgotten(token, now_ms));
+    let stale: Vec<u64> =
+        state.servers.values().filter(|server| has_server_waited(server, now_ms)).map(|server| server.id).collect();
+    for id in stale {
+        state.event(false, "ServerRequestExpired", format!("server {id} has not asked for too long"), None, None);
+        state.servers.remove(&id);
+        state.changes.push(Change::Server(id));
+    }
+}
+
+fn is_server_token_forgotten(token: &ServerToken, now_ms: u64) -> bool {
+    now_ms >= token.expires_ms.saturating_add(limits::ENROLMENT_TOKEN_KEPT_MS)
+}
+
+fn has_server_waited(server: &ServerRecord, now_ms: u64) -> bool {
+    server.standing == ServerStanding::Pending && now_ms.saturating_sub(server.seen_ms) >= limits::PENDING_TTL_MS
 }
 
 /// Kubernetes' token cleaner removes an expired Secret within a second of its time, whoever made it. A token that is

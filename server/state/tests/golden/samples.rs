@@ -1,5 +1,7 @@
 //! One of everything that is stored.
 
+mod servers;
+
 use std::collections::BTreeMap;
 
 use muster_state::{
@@ -8,8 +10,8 @@ use muster_state::{
         AcceptTime, ApproveNode, ChooseFirst, CompleteErrand, ConfirmIdentity, DenyNode, Enrolled, ErrandOutcome,
         FreePermit, GrantPermit, Instruct, IssueCertificate, JudgePreflight, LockNode, MintBootstrapToken, OpenErrand,
         RecordHello, RecordTokenMisuse, Release, ReleaseBackup, ReleaseJoinCommand, RemoveNode, RenewEnrolmentToken,
-        RenewIdentity, ReplaceCertificateKey, Report, RetryNode, RevokeToken, StepOutcome, Sweep, UnlockNode,
-        UpdateCluster,
+        RenewIdentity, ReplaceCertificateKey, Report, RetryNode, RevokeToken, ServerRequested, StepOutcome, Sweep,
+        UnlockNode, UpdateCluster,
     },
     facts::{Finding, Preflight, Selector},
     record::{Certificate, ErrandKind, EtcdMember, Observation, Origin, PermitKind, Purpose, Role, Verb as Step},
@@ -51,6 +53,7 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
     all.extend(machines());
     all.extend(planning());
     all.extend(reports());
+    all.extend(servers::commands());
     all
 }
 
@@ -206,6 +209,7 @@ fn reports() -> Vec<(&'static str, Command)> {
 pub(super) fn replies() -> Vec<(&'static str, Reply)> {
     let enrolled =
         |certificate| Enrolled { node: "n1".into(), admitted: true, certificate, message: "admitted".into() };
+    let requested = |certificate| ServerRequested { server: 2, admitted: true, certificate };
     vec![
         ("FoundFleet", Reply::FoundFleet(())),
         ("CreateCluster", Reply::CreateCluster("c1".into())),
@@ -241,11 +245,21 @@ pub(super) fn replies() -> Vec<(&'static str, Reply)> {
         ("RecordTokenMisuse", Reply::RecordTokenMisuse(())),
         ("AcceptTime", Reply::AcceptTime(())),
         ("Sweep", Reply::Sweep(())),
+        ("CreateServerToken", Reply::CreateServerToken(())),
+        ("RequestServer", Reply::RequestServer(requested(Some(certificate())))),
+        ("RequestServer-without-certificate", Reply::RequestServer(requested(None))),
+        ("ApproveServer", Reply::ApproveServer(())),
+        ("IssueServerCertificate", Reply::IssueServerCertificate(certificate())),
+        ("PromoteServer", Reply::PromoteServer(())),
+        ("RemoveServer", Reply::RemoveServer(())),
+        ("RecordServer", Reply::RecordServer(())),
+        ("HandDataKeys", Reply::HandDataKeys(())),
+        ("StartEpoch", Reply::StartEpoch(())),
     ]
 }
 
 /// How many refusals there are: as many as arms of [`variant`].
-pub(super) const REFUSALS: usize = 23;
+pub(super) const REFUSALS: usize = 31;
 
 /// Its name as it is stored; a new refusal does not compile before it has a line here.
 pub(super) fn variant(refusal: &Refusal) -> &'static str {
@@ -272,6 +286,14 @@ pub(super) fn variant(refusal: &Refusal) -> &'static str {
         Refusal::RequestReused(_) => "RequestReused",
         Refusal::Fleet(_) => "Fleet",
         Refusal::WrongGeneration { .. } => "WrongGeneration",
+        Refusal::ServerTokenUnknown => "ServerTokenUnknown",
+        Refusal::ServerTokenSpent(_) => "ServerTokenSpent",
+        Refusal::ServerTokenExpired(_) => "ServerTokenExpired",
+        Refusal::ServerRemoved(_) => "ServerRemoved",
+        Refusal::ServerStanding { .. } => "ServerStanding",
+        Refusal::FingerprintDiffers { .. } => "FingerprintDiffers",
+        Refusal::ServerWentBack { .. } => "ServerWentBack",
+        Refusal::Epoch(_) => "Epoch",
         Refusal::ClockJumped => "ClockJumped",
     }
 }
@@ -302,6 +324,14 @@ pub(super) fn refusals() -> Vec<Refusal> {
         Refusal::RequestReused("r1".into()),
         Refusal::Fleet("the fleet is founded already".into()),
         Refusal::WrongGeneration { given: 1, current: 2 },
+        Refusal::ServerTokenUnknown,
+        Refusal::ServerTokenSpent("s1".into()),
+        Refusal::ServerTokenExpired("s1".into()),
+        Refusal::ServerRemoved(2),
+        Refusal::not_approved(2),
+        Refusal::FingerprintDiffers { server: 2 },
+        Refusal::ServerWentBack { server: 2, given: 3, current: 5 },
+        Refusal::Epoch("epoch 2 is in use, so 2 is not the next".into()),
         Refusal::ClockJumped,
     ]
 }
@@ -338,6 +368,7 @@ pub(crate) fn rich() -> State {
     world.done(ChooseFirst { cluster: "c2".into(), name: Some(name("cp9")) });
     let kind = ErrandKind::UploadCertificates;
     world.done(OpenErrand { cluster: "c1".into(), kind, custodian: "02node".into() });
+    servers::join(&mut world);
     let request = Request { caller: "spiffe://fleet/operator/anna".into(), id: "r-1".into(), digest: digest(1) };
     let command = Command { request: Some(request), verb: Sweep {}.into() };
     world.state.apply(Stamp { now_ms: world.now_ms }, command).reply.expect("swept");

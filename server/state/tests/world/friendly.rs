@@ -13,7 +13,7 @@ use muster_state::{
     },
 };
 
-use super::{World, hello, secret};
+use super::{World, hello, secret, servers};
 
 /// The next command for each node, errand and token that can move.
 pub(crate) fn next(state: &State) -> Vec<Verb> {
@@ -26,7 +26,7 @@ pub(crate) fn next(state: &State) -> Vec<Verb> {
     });
     let opened = state.clusters.keys().filter_map(|cluster| errand_for(state, cluster)).map(Verb::from);
     let sweep = Sweep::is_due(state, state.now_ms).then(|| Sweep {}.into());
-    nodes.chain(reports).chain(opened).chain(sweep).collect()
+    nodes.chain(reports).chain(opened).chain(servers::next(state)).chain(sweep).collect()
 }
 
 pub(crate) fn member(name: &str, learner: bool) -> EtcdMember {

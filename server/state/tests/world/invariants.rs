@@ -1,5 +1,7 @@
 //! What holds after every command, whatever the command was.
 
+mod servers;
+
 use std::collections::BTreeSet;
 
 use muster_state::{
@@ -20,6 +22,7 @@ pub(crate) fn apply_watched(state: &mut State, stamp: Stamp, command: Command) -
     check_wakes(&before, state, &applied.changes, &command);
     check_permits(&before, state, &command);
     check_placements(&before, state);
+    servers::check_step(&before, state, &applied.changes, &command);
     check(state);
     applied
 }
@@ -39,6 +42,7 @@ pub(crate) fn check(state: &State) {
     check_keys_and_names(state);
     check_tokens(state);
     check_bounds(state);
+    servers::check(state);
     for node in state.nodes.values() {
         let (phase, message) = state.whereabouts(node);
         assert_eq!((node.phase, &node.message), (phase, &message), "what is shown of {} is out of date", node.id);

@@ -1,10 +1,9 @@
 //! Where this server's seal key comes from, by configuration.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-use super::Progress;
 use crate::{
     config::{Config, SealKind},
     seal::{KeySource, KeySourceError, PassphraseSource, SealKey, Surroundings, create_key_file},
@@ -19,9 +18,12 @@ const PASSPHRASE: &str = "seal-passphrase";
 /// Variable with a passphrase.
 const PASSPHRASE_VARIABLE: &str = "MUSTER_SEAL_PASSPHRASE";
 
-/// Loads the key. Only a first start of an unfounded fleet may make a key file; a founded one must be opened with the
-/// key it was sealed with.
-pub(super) fn find(config: &Config, founded: bool, progress: &dyn Progress) -> anyhow::Result<SealKey> {
+/// Loads the key. Only a `first` start may make a key file, and says so through `made`; what was sealed must be opened with
+/// the key it was sealed with.
+///
+/// # Errors
+/// If there is none, others can read it, or it is no key.
+pub fn find(config: &Config, first: bool, made: impl FnOnce(&Path)) -> anyhow::Result<SealKey> {
     let credentials = || {
         let directory = variable(CREDENTIALS)
             .with_context(|| format!("${CREDENTIALS} is not set: is this a systemd unit with LoadCredential=?"));
@@ -42,12 +44,12 @@ pub(super) fn find(config: &Config, founded: bool, progress: &dyn Progress) -> a
     let mut surroundings = Surroundings { environment: &variable, input: &mut std::io::empty() };
     match source.load(&mut surroundings) {
         Err(KeySourceError::Unreadable { path, .. })
-            if config.seal.kind == SealKind::File && !founded && !path.exists() =>
+            if config.seal.kind == SealKind::File && first && !path.exists() =>
         {
             let parent = path.parent().context("the seal key's path has no folder")?;
             std::fs::create_dir_all(parent).with_context(|| format!("{} can't be made", parent.display()))?;
             let key = create_key_file(&path)?;
-            progress.key_made(&path);
+            made(&path);
             Ok(key)
         }
         loaded => Ok(loaded?),
