@@ -36,3 +36,4 @@ pub use durable::{Done, Opened, Record, Store};
 pub use engine::Engine;
 pub use error::Error;
 pub use log::PurgePoint;
+pub(crate) use thread::end;

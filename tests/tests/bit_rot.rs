@@ -10,44 +10,68 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, ensure};
+use muster_server::storage::Engine;
 use muster_tests::disk::{Chance, Load, Setup, copy_tree};
 
 #[test]
-fn one_flipped_bit_anywhere_is_refused_or_harmless() {
-    damage_again_and_again(|bytes, chance| {
-        let at = place(bytes, chance);
-        bytes[at] ^= 1 << chance.below(8);
-    })
-    .unwrap();
+fn one_flipped_bit_anywhere_is_refused_or_harmless_on_sled() {
+    damage_again_and_again(Engine::Sled, flip_a_bit).unwrap();
 }
 
 #[test]
-fn one_zeroed_sector_anywhere_is_refused_or_harmless() {
-    damage_again_and_again(|bytes, chance| {
-        let at = place(bytes, chance) / 512 * 512;
-        let end = bytes.len().min(at + 512);
-        bytes[at..end].fill(0);
-    })
-    .unwrap();
+fn one_flipped_bit_anywhere_is_refused_or_harmless_on_redb() {
+    damage_again_and_again(Engine::Redb, flip_a_bit).unwrap();
 }
 
 #[test]
-fn a_file_cut_short_anywhere_is_refused_or_harmless() {
-    damage_again_and_again(|bytes, chance| bytes.truncate(place(bytes, chance))).unwrap();
+fn one_zeroed_sector_anywhere_is_refused_or_harmless_on_sled() {
+    damage_again_and_again(Engine::Sled, zero_a_sector).unwrap();
+}
+
+#[test]
+fn one_zeroed_sector_anywhere_is_refused_or_harmless_on_redb() {
+    damage_again_and_again(Engine::Redb, zero_a_sector).unwrap();
+}
+
+#[test]
+fn a_file_cut_short_anywhere_is_refused_or_harmless_on_sled() {
+    damage_again_and_again(Engine::Sled, cut_short).unwrap();
+}
+
+#[test]
+fn a_file_cut_short_anywhere_is_refused_or_harmless_on_redb() {
+    damage_again_and_again(Engine::Redb, cut_short).unwrap();
+}
+
+fn flip_a_bit(bytes: &mut Vec<u8>, chance: &mut Chance) {
+    let at = place(bytes, chance);
+    bytes[at] ^= 1 << chance.below(8);
+}
+
+fn zero_a_sector(bytes: &mut Vec<u8>, chance: &mut Chance) {
+    let at = place(bytes, chance) / 512 * 512;
+    let end = bytes.len().min(at + 512);
+    bytes[at..end].fill(0);
+}
+
+fn cut_short(bytes: &mut Vec<u8>, chance: &mut Chance) {
+    bytes.truncate(place(bytes, chance));
 }
 
 fn place(bytes: &[u8], chance: &mut Chance) -> usize {
     usize::try_from(chance.below(bytes.len() as u64)).unwrap_or(0)
 }
 
-fn damage_again_and_again(damage: impl Fn(&mut Vec<u8>, &mut Chance)) -> Result<()> {
+fn damage_again_and_again(engine: Engine, damage: fn(&mut Vec<u8>, &mut Chance)) -> Result<()> {
     let rounds = std::env::var("BIT_ROT").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(40);
     let mut chance = Chance::new();
     let home = tempfile::tempdir()?;
     let (whole, damaged) = (home.path().join("whole"), home.path().join("damaged"));
     fs::create_dir(&whole)?;
-    start(&whole)?.read_until_ready()?;
-    let acknowledged = start(&whole)?.run_for(600)?;
+    let mut load = start(&whole, engine)?;
+    load.read_until_ready()?;
+    let mut acknowledged = load.read_acks(600)?;
+    acknowledged.extend(load.kill()?);
     let (mut refused, mut silent) = (0, Vec::new());
     for _ in 0..rounds {
         copy_tree(&whole, &damaged)?;
@@ -57,15 +81,15 @@ fn damage_again_and_again(damage: impl Fn(&mut Vec<u8>, &mut Chance)) -> Result<
         if !bytes.is_empty() {
             damage(&mut bytes, &mut chance);
             fs::write(path, bytes)?;
-            match start(&damaged)?.read_until_ready() {
+            match start(&damaged, engine)?.read_until_ready() {
                 Ok(there) => silent.extend(judge(&acknowledged, &there, path)),
                 Err(_) => refused += 1,
             }
         }
         fs::remove_dir_all(&damaged)?;
     }
-    println!("{rounds} damaged, {refused} refused, {} silently wrong", silent.len());
-    ensure!(silent.is_empty(), "{} of {rounds}: {}", silent.len(), silent.join("; "));
+    println!("{engine}: {rounds} damaged, {refused} refused, {} silently wrong", silent.len());
+    ensure!(silent.is_empty(), "{engine}: {} of {rounds}: {}", silent.len(), silent.join("; "));
     Ok(())
 }
 
@@ -85,6 +109,7 @@ fn files_in(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn start(disk: &Path) -> Result<Load> {
-    Load::start(&Setup { program: Path::new(env!("CARGO_BIN_EXE_storage_load")), disk, shadow: None, fail_fsync: None })
+fn start(disk: &Path, engine: Engine) -> Result<Load> {
+    let program = Path::new(env!("CARGO_BIN_EXE_storage_load"));
+    Load::start(Setup { program, disk, engine, variables: Vec::new() })
 }

@@ -15,7 +15,10 @@ use super::error::OpenError;
 use super::machine::Machine;
 use super::types::{Entry, LogId, Replies, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
 use crate::process::{EndOnPanic, blocking};
-use crate::storage::snapshots::{self, Snapshots};
+use crate::storage::{
+    self,
+    snapshots::{self, Snapshots},
+};
 
 /// State and how far it got, shared between the applying task and readers.
 pub struct Shared<M: Machine> {
@@ -149,8 +152,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig<M>> for StateMachine<M> {
         let state = snapshot.into_inner();
         // Read it before it is saved: a snapshot this program cannot read must not become the newest.
         let current = restore(meta, &state).map_err(|error| unsaved(meta, &error))?;
-        let saved = save(self.snapshots.clone(), meta, state).await;
-        saved.map_err(|error| unsaved(meta, &error))?;
+        save(self.snapshots.clone(), meta, state).await;
         *self.shared.write() = current;
         let _ = self.shared.updates.send(Update::Resync);
         Ok(())
@@ -179,17 +181,18 @@ impl<M: Machine> RaftSnapshotBuilder<TypeConfig<M>> for SnapshotBuilder<M> {
         let meta = codec::snapshot_meta(current.last_applied, current.membership.clone());
         let state = blocking(move || current.machine.to_snapshot()).await;
         let state = state.map_err(|detail| unsaved(&meta, &codec::Error::form("the state", detail)))?;
-        let saved = save(self.snapshots.clone(), &meta, state.clone()).await;
-        saved.map_err(|error| unsaved(&meta, &error))?;
+        save(self.snapshots.clone(), &meta, state.clone()).await;
         Ok(Snapshot::<M> { meta, snapshot: Box::new(Cursor::new(state)) })
     }
 }
 
-/// Durable on return: only then may openraft purge the log.
-async fn save(snapshots: Snapshots, meta: &SnapshotMeta, state: Vec<u8>) -> Result<(), crate::storage::Error> {
+/// Durable on return: only then may openraft purge the log. A disk that fails ends the process at once; told through openraft
+/// it would end it too, but others would be acknowledged meanwhile.
+async fn save(snapshots: Snapshots, meta: &SnapshotMeta, state: Vec<u8>) {
     let index = meta.last_log_id.map_or(0, |id| id.index);
     let snapshot = snapshots::Snapshot { index, meta: codec::render_meta(meta), state };
-    blocking(move || snapshots.save(&snapshot)).await
+    let saved = move || snapshots.save(&snapshot).unwrap_or_else(|error| storage::end("a snapshot", &error));
+    blocking(saved).await;
 }
 
 fn unsaved(meta: &SnapshotMeta, error: &(impl std::error::Error + 'static)) -> StorageError {

@@ -283,31 +283,33 @@ struct Writer<B> {
 impl<B: Backend> Writer<B> {
     fn run(mut self) {
         while let Some(first) = self.queue.blocking_recv() {
-            if let Err(error) = self.begin(first).and_then(|turn| self.finish(turn)) {
-                end(&error);
+            let mut turn = Turn::default();
+            if let Err(error) = self.begin(first, &mut turn).and_then(|()| self.finish(&mut turn)) {
+                // Before those who wait are dropped, which others would take for the cause.
+                end("the log", &error);
             }
         }
         if let Err(error) = self.backend.close() {
-            end(&error);
+            end("the log", &error);
         }
     }
 
     /// The same in a simulation: on virtual time, which the disk takes some of between writing and synchronising.
     async fn simulate(mut self) {
         while let Some(first) = self.queue.recv().await {
-            let turn = self.begin(first).unwrap_or_else(|error| end(&error));
+            let mut turn = Turn::default();
+            self.begin(first, &mut turn).unwrap_or_else(|error| end("the log", &error));
             if let Some(process) = process::simulated().filter(|_| !turn.waiting.is_empty()) {
                 tokio::time::sleep(process.disk_pause()).await;
             }
-            self.finish(turn).unwrap_or_else(|error| end(&error));
+            self.finish(&mut turn).unwrap_or_else(|error| end("the log", &error));
         }
-        self.backend.close().unwrap_or_else(|error| end(&error));
+        self.backend.close().unwrap_or_else(|error| end("the log", &error));
     }
 
     /// Takes everything that waits and writes it. A read sees what was queued before it, so it ends the turn.
-    fn begin(&mut self, first: Operation) -> Result<Turn, Error> {
+    fn begin(&mut self, first: Operation, turn: &mut Turn) -> Result<(), Error> {
         let mut batch = Batch::default();
-        let mut turn = Turn::default();
         let mut next = Some(first);
         let mut taken = 0;
         while let Some(operation) = next {
@@ -324,7 +326,7 @@ impl<B: Backend> Writer<B> {
             batch.put(Kind::Batch.key(), seal_value(Kind::Batch, &self.batches.to_be_bytes())?)?;
             self.backend.write(&batch)?;
         }
-        Ok(turn)
+        Ok(())
     }
 
     /// Adds what the operation writes to the batch; gives back whom to tell once it is durable.
@@ -359,9 +361,9 @@ impl<B: Backend> Writer<B> {
     }
 
     /// Makes durable what the turn has written, acknowledges it, and answers its read.
-    fn finish(&mut self, turn: Turn) -> Result<(), Error> {
-        self.acknowledge(turn.waiting)?;
-        if let Some((range, bytes_max, reply)) = turn.read {
+    fn finish(&mut self, turn: &mut Turn) -> Result<(), Error> {
+        self.acknowledge(&mut turn.waiting)?;
+        if let Some((range, bytes_max, reply)) = turn.read.take() {
             let records = self.log.read(&self.backend, range, bytes_max)?;
             // Whoever asked may have gone.
             let _ = reply.send(records);
@@ -369,14 +371,14 @@ impl<B: Backend> Writer<B> {
         Ok(())
     }
 
-    fn acknowledge(&mut self, waiting: Vec<Done>) -> Result<(), Error> {
+    fn acknowledge(&mut self, waiting: &mut Vec<Done>) -> Result<(), Error> {
         // A note of the committed position alone is not worth an fsync: nobody waits for it.
         if waiting.is_empty() {
             return Ok(());
         }
         let started = Instant::now();
         if !cfg!(feature = "planted-bug-early-ack") {
-            self.backend.sync()?;
+            self.backend.sync().or_else(|error| self.sync_again(error))?;
         }
         if let Some(witness) = self.witness.as_ref().filter(|_| !cfg!(feature = "planted-bug-no-witness")) {
             witness.note(self.batches)?;
@@ -385,13 +387,18 @@ impl<B: Backend> Writer<B> {
         self.counters.syncs.fetch_add(1, Ordering::Relaxed);
         self.counters.operations.fetch_add(waiting.len() as u64, Ordering::Relaxed);
         self.counters.log_bytes.store(self.log.payload_bytes() as u64, Ordering::Relaxed);
-        for done in waiting {
+        for done in waiting.drain(..) {
             done();
         }
         if cfg!(feature = "planted-bug-early-ack") {
             self.backend.sync()?;
         }
         Ok(())
+    }
+
+    /// Never: a second fsync that succeeds proves nothing. It is here to be planted.
+    fn sync_again(&mut self, error: Error) -> Result<(), Error> {
+        if cfg!(feature = "planted-bug-fsync-retried") { self.backend.sync() } else { Err(error) }
     }
 }
 

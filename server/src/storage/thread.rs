@@ -37,7 +37,8 @@ impl StoreThread {
     }
 }
 
-/// Ends the process: after an error of the engine nothing may be acknowledged any more.
-pub(super) fn end(error: &Error) -> ! {
-    process::end(&format!("the log cannot be kept safely: {}", chain(error)))
+/// Ends the process: after an error of the disk or the engine nothing may be acknowledged any more. `what` is what can't be
+/// kept: "the log".
+pub(crate) fn end(what: &str, error: &Error) -> ! {
+    process::end(&format!("{what} cannot be kept safely: {}", chain(error)))
 }

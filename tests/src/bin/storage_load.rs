@@ -1,7 +1,7 @@
 //! A process to be killed: proposes serials through the real consensus on a real disk, and says which are acknowledged.
 //!
-//! `storage_load DIRECTORY [ENGINE]` prints `have N` for each serial that is there after opening, `ready`, and then `ack N` for each
-//! that was acknowledged, until it is killed or standard input ends.
+//! `storage_load DIRECTORY ENGINE` moves a log that another engine wrote, prints `have N` for each serial that is there after
+//! opening, `ready`, and then `ack N` for each that was acknowledged, until it is killed or standard input ends.
 
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use muster_server::consensus::{Applied, Consensus, Machine, Options, Peer};
-use muster_server::storage::Engine;
+use muster_server::storage::{Engine, directory::DataDirectory, rewrite};
 use muster_state::Stamp;
 use serde::{Deserialize, Serialize};
 
@@ -62,11 +62,14 @@ impl Machine for Ledger {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let directory = arguments.next().context("usage: storage_load DIRECTORY [ENGINE]")?;
-    let mut options = Options::new(directory, 1);
-    if let Some(name) = arguments.next() {
-        options.engine = Engine::of_name(&name).context("ENGINE is sled or redb")?;
+    let (directory, engine) = arguments.next().zip(arguments.next()).context("usage: storage_load DIRECTORY ENGINE")?;
+    let engine = Engine::of_name(&engine).context("ENGINE is sled or redb")?;
+    let keeper = DataDirectory::open(directory.as_ref())?.engine()?;
+    if keeper.is_some_and(|keeper| keeper != engine) {
+        rewrite::convert(directory.as_ref(), engine)?;
     }
+    let mut options = Options::new(directory, 1);
+    options.engine = engine;
     options.snapshot_every = SNAPSHOT_EVERY;
     let ledger = Consensus::<Ledger>::open(options).await?;
     ledger.initialize(Peer { address: "127.0.0.1:9446".to_owned() }).await?;
