@@ -11,7 +11,7 @@ const FILES: [&str; 5] = [
 ];
 
 /// Messages that carry a secret, or what may be one: their `Debug` is written by hand in `src/redacted.rs`.
-const SECRET: [&str; 11] = [
+const SECRET: [&str; 12] = [
     ".muster.enrolment.v1.Proof",
     ".muster.join.v1.StepPayload",
     ".muster.join.v1.File",
@@ -19,6 +19,7 @@ const SECRET: [&str; 11] = [
     ".muster.admin.v1.ImportClusterRequest",
     ".muster.admin.v1.JoinCommand",
     ".muster.admin.v1.CreateTokenRequest",
+    ".muster.admin.v1.CreateServerTokenRequest",
     ".muster.internal.raft.v1.Entry",
     ".muster.internal.raft.v1.InstallSnapshotRequest",
     ".muster.internal.raft.v1.ForwardRequest",

@@ -20,6 +20,7 @@ redact!(
     crate::admin::v1::ImportClusterRequest,
     crate::admin::v1::JoinCommand,
     crate::admin::v1::CreateTokenRequest,
+    crate::admin::v1::CreateServerTokenRequest,
     crate::internal::raft::v1::Entry,
     crate::internal::raft::v1::InstallSnapshotRequest,
     crate::internal::raft::v1::ForwardRequest,

@@ -50,6 +50,6 @@ pub use membership::MembershipError;
 pub use options::{Options, Timings};
 pub use parcel::{Forwarded, Origin, Parcel};
 pub use peer::{NotAMember, PeerHandle};
-pub use status::{Member, Role, Status};
+pub use status::{Margin, Member, Role, Status};
 pub use transport::{NoPeers, Transport, TransportError};
 pub use types::{Peer, ServerId};

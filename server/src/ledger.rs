@@ -1,13 +1,19 @@
 //! The replicated truth as the rest of the server uses it: typed verbs in, typed replies and refusals out.
 
+mod group;
+#[cfg(test)]
+pub(crate) mod testing;
+
 use std::time::{Duration, Instant};
 
 use muster_state::{Change, NodeId, Refusal, Request, State, VerbOf};
 
 use crate::{
-    consensus::{self, Changes, Consensus, ReadError, Update},
+    consensus::{self, Changes, Consensus, Update},
     web::metrics::{self, Proposal},
 };
+
+pub use crate::consensus::{Margin, Member, MembershipError, ReadError, Role, Status};
 
 /// How long a command may wait for its reply. A flush takes milliseconds; seconds mean that there is no leader.
 const PROPOSE_WITHIN: Duration = Duration::from_secs(15);

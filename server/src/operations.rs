@@ -7,7 +7,7 @@ use muster_state::FleetId;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ledger::{Ledger, ProposeError},
+    ledger::{Ledger, MembershipError, ProposeError, Role, Status},
     pki::FleetAnchors,
     sessions::Sessions,
 };
@@ -26,7 +26,10 @@ pub mod judge_preflight;
 pub mod keyring;
 pub mod mint_token;
 pub mod payload;
+pub mod remove_server;
 pub mod renew_identity;
+pub mod take_snapshot;
+pub mod transfer_leader;
 pub mod vault;
 
 /// What a server holds once its seal key was found: the ledger, and if it is a voter the data keys and the fleet's CAs.
@@ -67,6 +70,23 @@ impl Unsealed {
 )]
 pub struct NotAVoter;
 
+/// This server does not lead, and only the leader knows who answers and may step down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("only the leader can do this{}", leader.map_or_else(|| ", and there is none now".to_owned(), |id| format!("; that is server {id}")))]
+pub struct NotHere {
+    /// Who leads, as far as this server knows.
+    pub leader: Option<u64>,
+}
+
+/// How the group is doing, as its leader sees it.
+///
+/// # Errors
+/// [`NotHere`] on any other server.
+pub fn leading(ledger: &Ledger) -> Result<Status, NotHere> {
+    let status = ledger.status();
+    if status.role == Role::Leader { Ok(status) } else { Err(NotHere { leader: status.leader }) }
+}
+
 /// Where machines and operators reach this fleet.
 #[derive(Clone, Debug, Default)]
 pub struct Urls {
@@ -101,6 +121,12 @@ pub enum OperationError {
     /// It needs keys that this server does not have; another server does it.
     #[error(transparent)]
     NotAVoter(#[from] NotAVoter),
+    /// Only the leader can do it.
+    #[error(transparent)]
+    NotHere(#[from] NotHere),
+    /// The group of servers did not change.
+    #[error(transparent)]
+    Group(#[from] MembershipError),
     /// It was begun and did not end in time.
     #[error("{0}")]
     Timeout(String),

@@ -9,17 +9,20 @@ mod nodes;
 mod overview;
 mod permits;
 mod resolve;
+mod servers;
 mod stream;
 mod tokens;
 mod watch_events;
 mod watch_nodes;
 
 use muster_proto::admin::v1::{
-    ApplyClusterRequest, ApplyClusterResponse, ApproveNodeRequest, Cluster, ClusterList, CreateClusterRequest,
-    CreateJoinCommandRequest, CreateTokenRequest, Event, EventList, FollowLogsRequest, GetStatusRequest,
-    ImportClusterRequest, JoinCommand, ListClustersRequest, ListEventsRequest, ListNodesRequest, ListPermitsRequest,
-    ListTokensRequest, LogLine, Node, NodeList, NodeRequest, PermitList, RenewTokenRequest, RevokeTokenRequest,
-    Status as Overview, Token, TokenList, admin_service_server::AdminService,
+    ApplyClusterRequest, ApplyClusterResponse, ApproveNodeRequest, ApproveServerRequest, Cluster, ClusterList,
+    CreateClusterRequest, CreateJoinCommandRequest, CreateServerTokenRequest, CreateTokenRequest, Event, EventList,
+    FollowLogsRequest, GetStatusRequest, ImportClusterRequest, JoinCommand, ListClustersRequest, ListEventsRequest,
+    ListNodesRequest, ListPermitsRequest, ListServersRequest, ListTokensRequest, LogLine, Node, NodeList, NodeRequest,
+    PermitList, RemoveServerRequest, RenewTokenRequest, RevokeTokenRequest, Server, ServerList, ServerRequest,
+    Status as Overview, TakeSnapshotRequest, TakeSnapshotResponse, Token, TokenList, TransferLeaderRequest,
+    TransferLeaderResponse, admin_service_server::AdminService,
 };
 use tonic::{Request, Response, Status};
 
@@ -123,6 +126,34 @@ impl AdminService for Admin {
 
     async fn watch_events(&self, request: Request<ListEventsRequest>) -> Answer<Self::WatchEventsStream> {
         watch_events::start(&self.server, request)
+    }
+
+    async fn list_servers(&self, request: Request<ListServersRequest>) -> Answer<ServerList> {
+        servers::list(&self.server, request).await
+    }
+
+    async fn create_server_token(&self, request: Request<CreateServerTokenRequest>) -> Answer<Token> {
+        servers::create_token(&self.server, request).await
+    }
+
+    async fn approve_server(&self, request: Request<ApproveServerRequest>) -> Answer<Server> {
+        servers::approve(&self.server, request).await
+    }
+
+    async fn promote_server(&self, request: Request<ServerRequest>) -> Answer<Server> {
+        servers::promote(&self.server, request).await
+    }
+
+    async fn remove_server(&self, request: Request<RemoveServerRequest>) -> Answer<Server> {
+        servers::remove(&self.server, request).await
+    }
+
+    async fn transfer_leader(&self, request: Request<TransferLeaderRequest>) -> Answer<TransferLeaderResponse> {
+        servers::transfer(&self.server, request).await
+    }
+
+    async fn take_snapshot(&self, request: Request<TakeSnapshotRequest>) -> Answer<TakeSnapshotResponse> {
+        servers::snapshot(&self.server, request).await
     }
 
     async fn follow_logs(&self, request: Request<FollowLogsRequest>) -> Answer<Self::FollowLogsStream> {

@@ -3,7 +3,10 @@
 use muster_state::Refusal;
 use tonic::{Code, Status, metadata::MetadataValue};
 
-use crate::{ledger::ProposeError, operations::OperationError};
+use crate::{
+    ledger::{MembershipError, ProposeError, ReadError},
+    operations::OperationError,
+};
 
 /// Metadata key of the closed word that says why.
 pub const REASON: &str = "muster-reason";
@@ -18,6 +21,8 @@ pub fn of_operation(error: OperationError) -> Status {
         OperationError::NotFound(message) => with_reason(Code::NotFound, message, "NotFound"),
         OperationError::NotNow(message) => with_reason(Code::FailedPrecondition, message, "NotNow"),
         OperationError::NotAVoter(why) => with_reason(Code::Unavailable, why.to_string(), "NotAVoter"),
+        OperationError::NotHere(why) => with_reason(Code::Unavailable, why.to_string(), "NotLeader"),
+        OperationError::Group(error) => of_membership(&error),
         OperationError::Timeout(message) => with_reason(Code::DeadlineExceeded, message, "Timeout"),
         OperationError::Internal(error) => {
             // The chain may name paths and library details: for our log, not for the caller.
@@ -36,6 +41,30 @@ pub fn of_propose(error: ProposeError) -> Status {
             with_reason(code, other.to_string(), other.word())
         }
     }
+}
+
+/// The status for a group of servers that did not change.
+fn of_membership(error: &MembershipError) -> Status {
+    let (code, word) = match error {
+        MembershipError::NotLeader { .. } => (Code::Unavailable, "NotLeader"),
+        MembershipError::Busy => (Code::Unavailable, "Busy"),
+        MembershipError::Unavailable => (Code::Unavailable, "Stopping"),
+        MembershipError::NoVoter => (Code::FailedPrecondition, "NoVoter"),
+        MembershipError::NotALearner(_) => (Code::FailedPrecondition, "NotALearner"),
+        MembershipError::CannotLead(_) => (Code::FailedPrecondition, "CannotLead"),
+        MembershipError::TimedOut => (Code::DeadlineExceeded, "OutcomeUnknown"),
+    };
+    with_reason(code, error.to_string(), word)
+}
+
+/// The status for a read that no majority confirmed. Another server may do better.
+pub fn of_read(error: &ReadError) -> Status {
+    let word = match error {
+        ReadError::NotLeader { .. } => "NotLeader",
+        ReadError::Unavailable => "Stopping",
+        ReadError::TimedOut => "NoQuorum",
+    };
+    with_reason(Code::Unavailable, error.to_string(), word)
 }
 
 /// The status for a refusal. Exhaustive, so that a new refusal must choose its code.

@@ -11,6 +11,7 @@ pub mod permit;
 pub mod preflight;
 pub mod report;
 pub mod selector;
+pub mod server;
 pub mod statement;
 pub mod time;
 pub mod token;

@@ -1,6 +1,6 @@
 //! How consensus is doing: a value for metrics, health and the fleet page.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -56,6 +56,22 @@ pub struct Status {
     pub log_bytes: u64,
 }
 
+/// Whether a set of voters can go on, as the leader sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Margin {
+    /// Voters that answered lately.
+    pub answering: usize,
+    /// How many a majority takes.
+    pub needed: usize,
+}
+
+impl Margin {
+    /// Enough answer.
+    pub fn is_enough(self) -> bool {
+        self.answering >= self.needed
+    }
+}
+
 /// A member of the group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -74,6 +90,16 @@ impl Status {
     /// Who votes.
     pub fn voters(&self) -> impl Iterator<Item = ServerId> {
         self.members.iter().filter(|(_, member)| member.voter).map(|(id, _)| *id)
+    }
+
+    /// Whether these servers could go on as the only voters: how many of them answered within `within_ms`. Means something
+    /// on the leader only; elsewhere nobody is known to answer.
+    pub fn margin(&self, voters: &BTreeSet<ServerId>, within_ms: u64) -> Margin {
+        let answers = |id: &&ServerId| {
+            let silence_ms = self.members.get(id).and_then(|member| member.silence_ms);
+            silence_ms.is_some_and(|silence_ms| silence_ms <= within_ms)
+        };
+        Margin { answering: voters.iter().filter(answers).count(), needed: voters.len() / 2 + 1 }
     }
 
     pub(super) fn new(metrics: &RaftMetrics<ServerId, Peer>, counters: &Counters, contacts: &Contacts) -> Self {

@@ -46,6 +46,12 @@ changing!(
     RevokeTokenRequest,
     RenewTokenRequest,
     CreateJoinCommandRequest,
+    CreateServerTokenRequest,
+    ApproveServerRequest,
+    ServerRequest,
+    RemoveServerRequest,
+    TransferLeaderRequest,
+    TakeSnapshotRequest,
 );
 
 /// The body of a call that changes nothing, by an operator.

@@ -12,7 +12,13 @@ use tonic::{Request, Response, Status};
 
 use super::Answer;
 use crate::{
-    api::{caller, wire::time::timestamp},
+    api::{
+        caller,
+        wire::{
+            server::{self as wire, Which},
+            time::timestamp,
+        },
+    },
     clock::now_ms,
     operations::Unsealed,
     pki::not_after_ms,
@@ -22,7 +28,8 @@ pub(super) fn get(server: &Unsealed, request: &Request<GetStatusRequest>) -> Ans
     caller::operator(request)?;
     let (raft, now_ms) = (server.ledger.status(), now_ms());
     let pin = server.anchors.pin().map_err(|err| Status::internal(err.to_string()))?;
-    let of_state = server.ledger.read(|state| of_state(state, now_ms));
+    let (of_state, servers) =
+        server.ledger.read(|state| (of_state(state, now_ms), wire::items(state, &raft, Which::Present)));
     Ok(Response::new(Overview {
         fleet: server.fleet.to_string(),
         server_id: raft.id,
@@ -32,6 +39,7 @@ pub(super) fn get(server: &Unsealed, request: &Request<GetStatusRequest>) -> Ans
         root_pin: pin.to_string(),
         connected_agents: count(server.sessions.attached().len()),
         enrolment_urls: server.urls.enrolment.clone(),
+        servers,
         ..of_state
     }))
 }

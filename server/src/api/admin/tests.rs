@@ -3,4 +3,5 @@
 mod changes;
 mod harness;
 mod secrets;
+mod servers;
 mod watching;

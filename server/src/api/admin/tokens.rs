@@ -46,7 +46,10 @@ pub(super) fn list(server: &Unsealed, request: Request<ListTokensRequest>) -> An
     let ids: Vec<TokenId> = server.ledger.read(|state| {
         let enrolment = state.enrolment_tokens.values().filter(|token| of_cluster(&token.cluster));
         let bootstrap = state.bootstrap_tokens.values().filter(|token| of_cluster(&token.cluster));
-        enrolment.map(|token| &token.id).chain(bootstrap.map(|token| &token.id)).cloned().collect()
+        let tokens = enrolment.map(|token| &token.id).chain(bootstrap.map(|token| &token.id));
+        // Those of servers belong to no cluster.
+        let servers = state.server_tokens.keys().filter(|_| cluster.is_none());
+        tokens.chain(servers).cloned().collect()
     });
     Ok(Response::new(TokenList { items: ids.iter().map(|id| view(server, id)).collect() }))
 }
@@ -103,7 +106,9 @@ fn view(server: &Unsealed, id: &TokenId) -> Token {
     let now_ms = now_ms();
     let found = server.ledger.read(|state| {
         let enrolment = state.enrolment_tokens.get(id).map(|found| token::enrolment(state, found, now_ms));
-        enrolment.or_else(|| Some(token::bootstrap(state, state.bootstrap_tokens.get(id)?, now_ms)))
+        let bootstrap = || Some(token::bootstrap(state, state.bootstrap_tokens.get(id)?, now_ms));
+        let server = || Some(token::server(state.server_tokens.get(id)?, now_ms));
+        enrolment.or_else(bootstrap).or_else(server)
     });
     found.unwrap_or_else(|| Token { id: id.to_string(), ..Token::default() })
 }

@@ -1,10 +1,10 @@
 //! Tokens of both kinds: the public part, never the secret part and never the hash.
 
-use muster_proto::admin::v1::{CreateTokenRequest, Token as Wire};
+use muster_proto::admin::v1::{CreateServerTokenRequest, CreateTokenRequest, Token as Wire};
 use muster_state::{
     ClusterId, Digest, NodeName, State, TokenId,
-    command::CreateEnrolmentToken,
-    record::{BootstrapToken, BootstrapTokenState, EnrolmentToken, Node, Purpose, Role},
+    command::{CreateEnrolmentToken, CreateServerToken},
+    record::{BootstrapToken, BootstrapTokenState, EnrolmentToken, Node, Purpose, Role, ServerToken},
 };
 
 use super::{selector, time::timestamp};
@@ -16,11 +16,38 @@ const ID_LENGTH: usize = 8;
 const TTL_DEFAULT_MS: u64 = 24 * 3600 * 1000;
 /// Longest lifetime of an enrolment token: one that is forgotten must end some day.
 const TTL_MAX_MS: u64 = 365 * 24 * 3600 * 1000;
+/// Lifetime of a server token where none was said: it is made when the server is about to be set up.
+const SERVER_TTL_DEFAULT_MS: u64 = 3600 * 1000;
+/// Longest lifetime of a server token: a week, for machines that are still on their way.
+const SERVER_TTL_MAX_MS: u64 = 7 * 24 * 3600 * 1000;
 
 /// Parses a request for an enrolment token of a cluster.
 pub fn parse_create(wire: CreateTokenRequest, cluster: ClusterId) -> Result<CreateEnrolmentToken, OperationError> {
     let CreateTokenRequest { request_id: _, id, sha256, cluster: _, pool, node_name, ttl_seconds, uses, selector } =
         wire;
+    let (id, sha256) = parse_public(id, sha256)?;
+    let name = |text: &str| NodeName::parse(text).map_err(|err| OperationError::invalid("node_name", err));
+    Ok(CreateEnrolmentToken {
+        id,
+        sha256,
+        cluster,
+        pool,
+        node_name: (!node_name.is_empty()).then(|| name(&node_name)).transpose()?,
+        selector: selector::parse("selector", selector)?,
+        ttl_ms: parse_ttl(ttl_seconds)?,
+        uses: uses.max(1),
+    })
+}
+
+/// Parses a request for a token with which a server may ask to join.
+pub fn parse_create_server(wire: CreateServerTokenRequest) -> Result<CreateServerToken, OperationError> {
+    let CreateServerTokenRequest { request_id: _, id, sha256, ttl_seconds } = wire;
+    let (id, sha256) = parse_public(id, sha256)?;
+    Ok(CreateServerToken { id, sha256, ttl_ms: bounded_ttl(ttl_seconds, SERVER_TTL_DEFAULT_MS, SERVER_TTL_MAX_MS)? })
+}
+
+/// What the fleet is told of a token: its public part and its hash.
+fn parse_public(id: String, sha256: Vec<u8>) -> Result<(TokenId, Digest), OperationError> {
     let is_id = id.len() == ID_LENGTH && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     if !is_id {
         return Err(OperationError::invalid("id", format!("must be {ID_LENGTH} characters of a-z and 0-9")));
@@ -31,17 +58,7 @@ pub fn parse_create(wire: CreateTokenRequest, cluster: ClusterId) -> Result<Crea
             "must be the 32 bytes of the SHA-256 of the whole token; never send the token itself",
         )
     })?;
-    let name = |text: &str| NodeName::parse(text).map_err(|err| OperationError::invalid("node_name", err));
-    Ok(CreateEnrolmentToken {
-        id: TokenId(id),
-        sha256: Digest(sha256),
-        cluster,
-        pool,
-        node_name: (!node_name.is_empty()).then(|| name(&node_name)).transpose()?,
-        selector: selector::parse("selector", selector)?,
-        ttl_ms: parse_ttl(ttl_seconds)?,
-        uses: uses.max(1),
-    })
+    Ok((TokenId(id), Digest(sha256)))
 }
 
 /// The lifetime of an enrolment token in milliseconds; 0 for the default.
@@ -79,6 +96,25 @@ pub fn enrolment(state: &State, token: &EnrolmentToken, now_ms: u64) -> Wire {
         kind: "enrolment".into(),
         node_id: String::new(),
         selector: selector::render(&token.selector),
+    }
+}
+
+/// A server token as it is shown.
+pub fn server(token: &ServerToken, now_ms: u64) -> Wire {
+    let state = match token.used_by {
+        Some(_) => "Spent",
+        None if token.is_live(now_ms) => "Live",
+        None => "Expired",
+    };
+    Wire {
+        id: token.id.to_string(),
+        created: timestamp(token.created_ms),
+        expires: timestamp(token.expires_ms),
+        uses_left: u32::from(token.used_by.is_none()),
+        uses: 1,
+        state: state.into(),
+        kind: "server".into(),
+        ..Wire::default()
     }
 }
 

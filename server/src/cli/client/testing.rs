@@ -38,6 +38,9 @@ pub(in crate::cli) struct World {
     pub(in crate::cli) new_clusters: Vec<ClusterSpec>,
     pub(in crate::cli) event_requests: Vec<ListEventsRequest>,
     pub(in crate::cli) pki: Vec<PkiFile>,
+    pub(in crate::cli) servers: ServerList,
+    pub(in crate::cli) server_requests: Vec<ListServersRequest>,
+    pub(in crate::cli) new_server_tokens: Vec<CreateServerTokenRequest>,
 }
 
 /// A handle on the world of a running server.
@@ -68,6 +71,15 @@ impl Fake {
         assert!(!request.request_id.is_empty());
         world.changes.push(format!("{verb} {} {}", request.node, request.reason).trim_end().to_owned());
         world.node(&request.node)
+    }
+}
+
+impl Fake {
+    fn server(&self, id: u64, change: String) -> Answer<Server> {
+        let mut world = self.asked()?;
+        world.changes.push(change.trim_end().to_owned());
+        let server = world.servers.items.iter().find(|server| server.id == id).cloned();
+        server.map(Response::new).ok_or_else(|| Refusal::not_found(format!("no server {id}")))
     }
 }
 
@@ -237,6 +249,51 @@ impl AdminService for Fake {
         let mut world = self.asked()?;
         world.event_requests.push(request.into_inner());
         stay_open(world.events.clone())
+    }
+
+    async fn list_servers(&self, request: Request<ListServersRequest>) -> Answer<ServerList> {
+        let mut world = self.asked()?;
+        let request = request.into_inner();
+        world.server_requests.push(request);
+        let mut list = ServerList { stale: request.stale, ..world.servers.clone() };
+        list.items.retain(|server| request.server == 0 || server.id == request.server);
+        if list.items.is_empty() { Err(Refusal::not_found("there is no such server")) } else { Ok(Response::new(list)) }
+    }
+
+    async fn create_server_token(&self, request: Request<CreateServerTokenRequest>) -> Answer<Token> {
+        let mut world = self.asked()?;
+        let request = request.into_inner();
+        let token = Token { id: request.id.clone(), kind: "server".into(), ..Token::default() };
+        world.new_server_tokens.push(request);
+        Ok(Response::new(token))
+    }
+
+    async fn approve_server(&self, request: Request<ApproveServerRequest>) -> Answer<Server> {
+        let request = request.into_inner();
+        self.server(request.server, format!("approve-server {} {}", request.server, request.key_fingerprint))
+    }
+
+    async fn promote_server(&self, request: Request<ServerRequest>) -> Answer<Server> {
+        let id = request.into_inner().server;
+        self.server(id, format!("promote-server {id}"))
+    }
+
+    async fn remove_server(&self, request: Request<RemoveServerRequest>) -> Answer<Server> {
+        let request = request.into_inner();
+        let change = format!("remove-server {} force={} {}", request.server, request.force, request.reason);
+        self.server(request.server, change)
+    }
+
+    async fn transfer_leader(&self, request: Request<TransferLeaderRequest>) -> Answer<TransferLeaderResponse> {
+        let mut world = self.asked()?;
+        let TransferLeaderRequest { server, from, .. } = request.into_inner();
+        world.changes.push(format!("transfer-leader {from} {server}"));
+        Ok(Response::new(TransferLeaderResponse { leader_id: server.max(2), raft_term: 4 }))
+    }
+
+    async fn take_snapshot(&self, _: Request<TakeSnapshotRequest>) -> Answer<TakeSnapshotResponse> {
+        self.asked()?.changes.push("snapshot".into());
+        Ok(Response::new(TakeSnapshotResponse { server_id: 1, snapshot_index: 77 }))
     }
 
     async fn follow_logs(&self, _: Request<FollowLogsRequest>) -> Answer<Items<LogLine>> {
