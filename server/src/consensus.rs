@@ -34,6 +34,7 @@ pub mod parcel;
 pub mod peer;
 mod receiving;
 pub mod runtime;
+mod seed;
 pub mod state_machine;
 pub mod status;
 mod supervisor;

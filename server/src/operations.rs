@@ -28,6 +28,8 @@ pub mod mint_token;
 pub mod payload;
 pub mod remove_server;
 pub mod renew_identity;
+pub mod restore_fleet;
+pub mod take_backup;
 pub mod take_snapshot;
 pub mod transfer_leader;
 pub mod vault;

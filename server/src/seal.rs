@@ -17,6 +17,7 @@ mod secret;
 mod stored;
 mod wrapping;
 
+pub(crate) use aead::AssociatedData;
 pub use data_key::{DataKey, UnwrapError, WrapContext, WrappedDataKey};
 pub use handover::{hand_over, receive};
 pub use key_source::{KeySource, KeySourceError, PassphraseSource, Surroundings, create_key_file};

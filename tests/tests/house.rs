@@ -24,15 +24,16 @@ const ROOMS: &[(&str, &str)] = &[
     // The client side: a stranger to everything that a server does. `pki`: an import is checked before anything is sent.
     ("cli", "kubeadm pki suggestion"),
     // What a server does.
-    ("api", "clock kubeadm ledger operations peers pki sessions web"),
+    ("api", "backup clock kubeadm ledger operations peers pki sessions web"),
     ("conductor", "clock kubeadm ledger operations sessions"),
-    ("operations", "clock kubeadm ledger pki seal sessions"),
+    ("operations", "backup clock kubeadm ledger pki seal sessions"),
     // What it does it with.
     ("ledger", "consensus web"),
     ("peers", "consensus web"),
     ("consensus", "process storage"),
     ("identity", "config pki seal storage"),
     ("pki", "seal"),
+    ("backup", "seal"),
     ("storage", "process"),
     // The process itself, and the one seam for the simulation.
     ("process", ""),

@@ -55,6 +55,7 @@ const TABLE: &[(&str, Listener)] = &[
     ("/muster.admin.v1.AdminService/RemoveServer", Listener::Operators),
     ("/muster.admin.v1.AdminService/TransferLeader", Listener::Operators),
     ("/muster.admin.v1.AdminService/TakeSnapshot", Listener::Operators),
+    ("/muster.admin.v1.AdminService/TakeBackup", Listener::Operators),
     ("/muster.internal.raft.v1.PeerService/Append", Listener::Peers),
     ("/muster.internal.raft.v1.PeerService/Vote", Listener::Peers),
     ("/muster.internal.raft.v1.PeerService/InstallSnapshot", Listener::Peers),

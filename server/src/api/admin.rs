@@ -1,6 +1,7 @@
 //! Journey C: what operators do and see. Every call is parsed, handed on and rendered; one file per group of calls.
 
 mod approval;
+mod backup;
 mod call;
 mod clusters;
 mod events;
@@ -16,13 +17,13 @@ mod watch_events;
 mod watch_nodes;
 
 use muster_proto::admin::v1::{
-    ApplyClusterRequest, ApplyClusterResponse, ApproveNodeRequest, ApproveServerRequest, Cluster, ClusterList,
-    CreateClusterRequest, CreateJoinCommandRequest, CreateServerTokenRequest, CreateTokenRequest, Event, EventList,
-    FollowLogsRequest, GetStatusRequest, ImportClusterRequest, JoinCommand, ListClustersRequest, ListEventsRequest,
-    ListNodesRequest, ListPermitsRequest, ListServersRequest, ListTokensRequest, LogLine, Node, NodeList, NodeRequest,
-    PermitList, RemoveServerRequest, RenewTokenRequest, RevokeTokenRequest, Server, ServerList, ServerRequest,
-    Status as Overview, TakeSnapshotRequest, TakeSnapshotResponse, Token, TokenList, TransferLeaderRequest,
-    TransferLeaderResponse, admin_service_server::AdminService,
+    ApplyClusterRequest, ApplyClusterResponse, ApproveNodeRequest, ApproveServerRequest, BackupPart, Cluster,
+    ClusterList, CreateClusterRequest, CreateJoinCommandRequest, CreateServerTokenRequest, CreateTokenRequest, Event,
+    EventList, FollowLogsRequest, GetStatusRequest, ImportClusterRequest, JoinCommand, ListClustersRequest,
+    ListEventsRequest, ListNodesRequest, ListPermitsRequest, ListServersRequest, ListTokensRequest, LogLine, Node,
+    NodeList, NodeRequest, PermitList, RemoveServerRequest, RenewTokenRequest, RevokeTokenRequest, Server, ServerList,
+    ServerRequest, Status as Overview, TakeBackupRequest, TakeSnapshotRequest, TakeSnapshotResponse, Token, TokenList,
+    TransferLeaderRequest, TransferLeaderResponse, admin_service_server::AdminService,
 };
 use tonic::{Request, Response, Status};
 
@@ -43,6 +44,7 @@ impl AdminService for Admin {
     type WatchNodesStream = Streamed<Node>;
     type WatchEventsStream = Streamed<Event>;
     type FollowLogsStream = Streamed<LogLine>;
+    type TakeBackupStream = Streamed<BackupPart>;
 
     async fn get_status(&self, request: Request<GetStatusRequest>) -> Answer<Overview> {
         overview::get(&self.server, &request)
@@ -158,6 +160,10 @@ impl AdminService for Admin {
 
     async fn follow_logs(&self, request: Request<FollowLogsRequest>) -> Answer<Self::FollowLogsStream> {
         logs::follow(&self.server, request)
+    }
+
+    async fn take_backup(&self, request: Request<TakeBackupRequest>) -> Answer<Self::TakeBackupStream> {
+        backup::take(&self.server, request).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! Secrets as records hold them: which associated data each kind is bound to, in one place.
 
 use anyhow::Context as _;
-use muster_state::{ClusterId, TokenId, record::SealedSecret};
+use muster_state::{ClusterId, SecretName, TokenId, record::SealedSecret};
 use zeroize::Zeroizing;
 
 use crate::seal::{Sealer, SecretContext};
@@ -17,6 +17,17 @@ pub enum Secret<'a> {
     CertificateKey(&'a ClusterId),
     /// The secret part of a bootstrap token.
     BootstrapToken(&'a ClusterId, &'a TokenId),
+}
+
+impl<'a> From<&'a SecretName> for Secret<'a> {
+    fn from(name: &'a SecretName) -> Self {
+        match name {
+            SecretName::FleetKey(role) => Self::FleetKey(role),
+            SecretName::ClusterKey(cluster, name) => Self::ClusterKey(cluster, name),
+            SecretName::CertificateKey(cluster) => Self::CertificateKey(cluster),
+            SecretName::BootstrapToken(cluster, token) => Self::BootstrapToken(cluster, token),
+        }
+    }
 }
 
 impl Secret<'_> {

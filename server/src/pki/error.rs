@@ -40,6 +40,9 @@ pub enum PkiError {
         /// Whose authority.
         role: Role,
     },
+    /// The fleet's root has run out: machines would not believe what is below it.
+    #[error("the root of the fleet has expired; its pin is of no use any more, so found a new fleet")]
+    RootDates,
     /// A certificate that was stored cannot be read.
     #[error(transparent)]
     Unreadable(#[from] NotACertificate),

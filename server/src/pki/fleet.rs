@@ -104,16 +104,30 @@ impl FleetPki {
         // Refused here, before anything was made that nobody could be certified by.
         SpiffeId::new(fleet, Role::Server, "x")?;
         let root = mk_root(now_ms)?;
-        let parts = FleetParts {
-            server: mk_intermediate(&root, Role::Server, now_ms)?,
-            node: mk_intermediate(&root, Role::Node, now_ms)?,
-            operator: mk_intermediate(&root, Role::Operator, now_ms)?,
-            root: root.certificate.clone(),
-        };
-        Ok(NewFleet { pki: Self { fleet: fleet.to_owned(), parts }, root_key: root.key() })
+        Ok(NewFleet { pki: Self::below(&root, fleet, now_ms)?, root_key: root.key() })
     }
 
-    /// The fleet with these authorities, as they were stored. A restored fleet has the old authorities under a new id.
+    /// The authorities of a restored fleet: new intermediates below the root that its machines know by its pin. Nothing that
+    /// the old intermediates certified is of this fleet.
+    ///
+    /// # Errors
+    /// If the fleet's id cannot stand in an identity, the root is out of date, or the system has no randomness.
+    pub fn below(root: &Authority, fleet: &str, now_ms: u64) -> Result<Self, PkiError> {
+        SpiffeId::new(fleet, Role::Server, "x")?;
+        let (_, until_ms) = root.dates_ms();
+        if now_ms >= until_ms {
+            return Err(PkiError::RootDates);
+        }
+        let parts = FleetParts {
+            server: mk_intermediate(root, Role::Server, now_ms)?,
+            node: mk_intermediate(root, Role::Node, now_ms)?,
+            operator: mk_intermediate(root, Role::Operator, now_ms)?,
+            root: root.certificate.clone(),
+        };
+        Ok(Self { fleet: fleet.to_owned(), parts })
+    }
+
+    /// The fleet with these authorities, as they were stored.
     ///
     /// # Errors
     /// If an intermediate was not signed by the root or may not be used for its role.
@@ -153,7 +167,7 @@ impl FleetPki {
 }
 
 fn mk_root(now_ms: u64) -> Result<Authority, PkiError> {
-    let mut params = authority_params("muster fleet root", 1, now_ms)?;
+    let mut params = authority_params("muster fleet root", 1, now_ms, u64::MAX)?;
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
     params.use_authority_key_identifier_extension = false;
     let certificate = params.self_signed(&key)?.into();
@@ -161,15 +175,17 @@ fn mk_root(now_ms: u64) -> Result<Authority, PkiError> {
 }
 
 fn mk_intermediate(root: &Authority, role: Role, now_ms: u64) -> Result<Authority, PkiError> {
-    let mut params = authority_params(&format!("muster {role} authority"), 0, now_ms)?;
+    let (_, until_ms) = root.dates_ms();
+    let mut params = authority_params(&format!("muster {role} authority"), 0, now_ms, until_ms)?;
     params.extended_key_usages = usages(role);
     let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256)?;
     let certificate = params.signed_by(&key, root.issuer())?.into();
     Ok(Authority { certificate, issuer: Issuer::new(params, key) })
 }
 
-fn authority_params(name: &str, below: u8, now_ms: u64) -> Result<rcgen::CertificateParams, PkiError> {
-    let not_after_ms = now_ms.saturating_add(AUTHORITY_LIFETIME_MS);
+/// Ten years, but not beyond `until_ms`.
+fn authority_params(name: &str, below: u8, now_ms: u64, until_ms: u64) -> Result<rcgen::CertificateParams, PkiError> {
+    let not_after_ms = now_ms.saturating_add(AUTHORITY_LIFETIME_MS).min(until_ms);
     let mut params = certificate::params(name, now_ms.saturating_sub(BACKDATE_MS), not_after_ms)?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(below));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];

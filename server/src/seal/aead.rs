@@ -52,25 +52,25 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], Failed> {
 
 /// Associated data: a domain, then fields, each with its length before it, so that no two lists of fields give the same
 /// bytes.
-pub(super) struct AssociatedData(Vec<u8>);
+pub(crate) struct AssociatedData(Vec<u8>);
 
 impl AssociatedData {
-    pub(super) fn new(domain: &str) -> Self {
+    pub(crate) fn new(domain: &str) -> Self {
         Self(Vec::new()).text(domain)
     }
 
-    pub(super) fn text(self, field: &str) -> Self {
+    pub(crate) fn text(self, field: &str) -> Self {
         self.bytes(field.as_bytes())
     }
 
-    pub(super) fn bytes(mut self, field: &[u8]) -> Self {
+    pub(crate) fn bytes(mut self, field: &[u8]) -> Self {
         // usize has at most 64 bits wherever this runs.
         self.0.extend_from_slice(&(field.len() as u64).to_be_bytes());
         self.0.extend_from_slice(field);
         self
     }
 
-    pub(super) fn into_bytes(self) -> Vec<u8> {
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.0
     }
 }

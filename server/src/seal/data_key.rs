@@ -28,7 +28,8 @@ impl DataKey {
         Ok(Self { epoch, key })
     }
 
-    pub(super) fn from_bytes(epoch: u32, bytes: &[u8]) -> Option<Self> {
+    /// The key of `epoch` with these 32 bytes, as [`DataKey::expose`] gave them; nothing if there are not 32.
+    pub fn from_bytes(epoch: u32, bytes: &[u8]) -> Option<Self> {
         let mut key = Zeroizing::new([0; KEY_BYTES]);
         if bytes.len() != KEY_BYTES {
             return None;
@@ -40,6 +41,11 @@ impl DataKey {
     /// The epoch.
     pub const fn epoch(&self) -> u32 {
         self.epoch
+    }
+
+    /// The key itself, for a backup that is sealed to an operator's key.
+    pub fn expose(&self) -> &[u8] {
+        self.key.as_slice()
     }
 
     pub(super) const fn key(&self) -> &Key {

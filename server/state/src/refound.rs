@@ -47,7 +47,7 @@ impl State {
     /// This state as the state of another fleet. `reseal` opens a secret as one of the old fleet and seals it as one of the
     /// new.
     ///
-    /// Spent, expired and revoked tokens, denials and locks stay. Live enrolment tokens are revoked. Machines that waited are
+    /// Spent, expired and revoked tokens, denials and locks stay. Live tokens are void. Servers, and machines that waited, are
     /// forgotten. Every other machine keeps its record and loses its keys: it has to prove anew who it is, and an operator
     /// has to approve it.
     ///
@@ -86,6 +86,8 @@ impl State {
         self.void_tokens(alive_ms);
         self.part_with_servers();
         self.part_with_nodes();
+        // Its first server registers itself. Numbers that were given go on being given.
+        self.servers.clear();
         // Answers to callers of the old fleet.
         self.replies.clear();
         self.reindex();
@@ -100,6 +102,7 @@ impl State {
         let now_ms = self.now_ms;
         let live = self.enrolment_tokens.values_mut().filter(|token| token.standing(alive_ms) == TokenStanding::Live);
         live.for_each(|token| token.revoked_ms = Some(now_ms));
+        self.server_tokens.values_mut().for_each(|token| token.expires_ms = token.expires_ms.min(now_ms));
     }
 
     /// The old fleet's servers are no members of the new one, and none may ask to be one with what it has. The founder

@@ -306,6 +306,20 @@ fn open_errands_and_stored_replies_are_of_the_old_fleet() {
 }
 
 #[test]
+fn servers_and_their_tokens_are_of_the_old_fleet_and_its_first_server_registers_itself() {
+    let state = samples::rich();
+    let last = state.last_server;
+    assert!(!state.servers.is_empty() && !state.server_tokens.is_empty());
+    let mut state = refound(state);
+    assert!(state.servers.is_empty() && state.last_server == last);
+    assert!(state.server_tokens.values().all(|token| !token.is_live(state.now_ms)));
+    let stranger = world::record_server(2);
+    assert!(state.apply_verb(state.now_ms, stranger).is_err());
+    state.apply_verb(state.now_ms, world::record_server(1)).expect("it registers itself");
+    assert_eq!(state.servers.keys().copied().collect::<Vec<_>>(), [1]);
+}
+
+#[test]
 fn time_goes_on_from_the_later_of_backup_and_clock() {
     let late = Refounding { now_ms: START_MS + 3 * limits::STAMP_JUMP_MAX_MS, ..mk_refounding() };
     let reseal = |_: &SecretName, secret: &SealedSecret| Ok::<_, ()>(resealed(secret));

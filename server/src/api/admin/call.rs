@@ -52,6 +52,7 @@ changing!(
     RemoveServerRequest,
     TransferLeaderRequest,
     TakeSnapshotRequest,
+    TakeBackupRequest,
 );
 
 /// The body of a call that changes nothing, by an operator.

@@ -1,5 +1,6 @@
 //! The service over a real ledger: what operators do, see, and never see.
 
+mod backup;
 mod changes;
 mod harness;
 mod secrets;

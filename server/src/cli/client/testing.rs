@@ -14,6 +14,8 @@ use super::Session;
 type Answer<T> = Result<Response<T>, Refusal>;
 type Items<T> = Pin<Box<dyn Stream<Item = Result<T, Refusal>> + Send>>;
 
+type MakeBackup = fn(&[u8]) -> Vec<BackupPart>;
+
 /// What the server knows, and what it was asked.
 #[derive(Default)]
 pub(in crate::cli) struct World {
@@ -41,6 +43,8 @@ pub(in crate::cli) struct World {
     pub(in crate::cli) servers: ServerList,
     pub(in crate::cli) server_requests: Vec<ListServersRequest>,
     pub(in crate::cli) new_server_tokens: Vec<CreateServerTokenRequest>,
+    /// Makes the backup that is sealed to the public key of a request.
+    pub(in crate::cli) backup: Option<MakeBackup>,
 }
 
 /// A handle on the world of a running server.
@@ -120,6 +124,7 @@ impl AdminService for Fake {
     type WatchNodesStream = Items<Node>;
     type WatchEventsStream = Items<Event>;
     type FollowLogsStream = Items<LogLine>;
+    type TakeBackupStream = Items<BackupPart>;
 
     async fn get_status(&self, _: Request<GetStatusRequest>) -> Answer<Status> {
         Ok(Response::new(self.asked()?.status.clone()))
@@ -299,5 +304,14 @@ impl AdminService for Fake {
     async fn follow_logs(&self, _: Request<FollowLogsRequest>) -> Answer<Items<LogLine>> {
         let lines = self.asked()?.logs.clone();
         Ok(Response::new(Box::pin(tokio_stream::iter(lines.into_iter().map(Ok)))))
+    }
+
+    async fn take_backup(&self, request: Request<TakeBackupRequest>) -> Answer<Items<BackupPart>> {
+        let mut world = self.asked()?;
+        let request = request.into_inner();
+        assert!(!request.request_id.is_empty());
+        world.changes.push("take-backup".to_owned());
+        let parts = world.backup.map(|make| make(&request.public_key)).unwrap_or_default();
+        Ok(Response::new(Box::pin(tokio_stream::iter(parts.into_iter().map(Ok)))))
     }
 }

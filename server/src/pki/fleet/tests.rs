@@ -257,3 +257,26 @@ fn the_root_key_is_handed_over_once_and_no_key_prints() {
     }
     assert_eq!(Pin::of_certificate(new.pki.root()).unwrap(), new.pki.anchors().unwrap().pin().unwrap());
 }
+
+#[test]
+fn a_restored_fleet_keeps_the_pin_and_believes_nothing_that_the_old_one_issued() {
+    const RESTORED: &str = "0d7c3b1a-0000-4000-8000-000000000002";
+    const LATER_MS: u64 = NOW_MS + 400 * 24 * 3600 * 1000;
+    let made = FleetPki::generate(FLEET, NOW_MS).unwrap();
+    let root = Authority::from_parts(made.pki.root().clone(), &made.root_key).unwrap();
+    let restored = FleetPki::below(&root, RESTORED, LATER_MS).unwrap();
+    let anchors = restored.anchors().unwrap();
+    assert_eq!(anchors.pin().unwrap(), made.pki.anchors().unwrap().pin().unwrap());
+    let server = restored.issue(&LeafTerms::server("1", Vec::new()), LATER_MS).unwrap().certified.chain;
+    let verifier = ServerVerifier::new(Anchor::Pin(anchors.pin().unwrap()));
+    assert_eq!(verifier.check(&server[0], &server[1..], at(LATER_MS)).unwrap().spiffe.fleet(), RESTORED);
+    for role in [Role::Node, Role::Operator] {
+        let old = LeafTerms { role, id: "a".into(), names: Vec::new(), lifetime_ms: 3_600_000 };
+        let old = made.pki.issue(&old, LATER_MS).unwrap().certified.chain;
+        assert!(anchors.role_verifier(role).unwrap().check(&old[0], at(LATER_MS)).is_err(), "{role}");
+    }
+    // Intermediates do not outlive the root that machines hold on to.
+    let (_, root_until_ms) = root.dates_ms();
+    assert_eq!(restored.authority(Role::Node).dates_ms().1, root_until_ms);
+    assert!(matches!(FleetPki::below(&root, RESTORED, root_until_ms), Err(PkiError::RootDates)));
+}
