@@ -21,7 +21,7 @@ use std::io::Write as _;
 use std::pin::Pin;
 use std::process::ExitCode;
 
-use crate::cli::args::{Cli, Command, DemoArgs, ServeArgs, StorageCommand};
+use crate::cli::args::{Cli, Command, DemoArgs, JoinServerArgs, ServeArgs, ServerCommand, StorageCommand};
 use crate::cli::console::Console;
 use crate::cli::environment::Environment;
 use crate::cli::exit::{Exit, Failure};
@@ -36,6 +36,8 @@ pub struct Runners {
     pub serve: fn(ServeArgs) -> Task,
     /// Runs a whole fleet on loopback until it is told to end.
     pub demo: fn(DemoArgs) -> Task,
+    /// Asks a fleet to take this host in as a server.
+    pub join: fn(JoinServerArgs) -> Task,
     /// Works on the disk of a server that does not run.
     pub storage: fn(StorageCommand) -> Task,
 }
@@ -47,6 +49,7 @@ pub fn run(cli: Cli, runners: Runners) -> ExitCode {
     let outcome = match cli.command {
         Command::Serve(args) => block_on_all_cores((runners.serve)(args)),
         Command::Demo(args) => block_on_all_cores((runners.demo)(args)),
+        Command::Server(ServerCommand::Join(args)) => block_on_all_cores((runners.join)(args)),
         Command::Storage(command) => block_on_all_cores((runners.storage)(command)),
         command => block_on_one_core(command::run(command, &cli.globals, &environment, &mut console)),
     };

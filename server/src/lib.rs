@@ -11,6 +11,7 @@ pub mod consensus;
 pub mod demo;
 pub mod foreground;
 pub mod identity;
+pub mod joining;
 pub mod kubeadm;
 pub mod ledger;
 pub mod logging;

@@ -6,7 +6,7 @@ use clap::Parser as _;
 use muster_server::{
     app,
     cli::{self, Runners, args::Cli},
-    demo, foreground, offline,
+    demo, foreground, joining, offline,
 };
 
 fn main() -> ExitCode {
@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     let runners = Runners {
         serve: |args| Box::pin(foreground::run(args)),
         demo: |args| Box::pin(demo::run(args)),
+        join: |args| Box::pin(joining::run(args)),
         storage: |command| Box::pin(offline::storage(command)),
     };
     cli::run(Cli::parse(), runners)

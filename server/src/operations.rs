@@ -12,6 +12,7 @@ use crate::{
     sessions::Sessions,
 };
 
+pub mod admit_server;
 pub mod apply_cluster;
 pub mod cluster_diff;
 pub mod cluster_pki;
@@ -29,6 +30,7 @@ pub mod payload;
 pub mod remove_server;
 pub mod renew_identity;
 pub mod restore_fleet;
+pub mod shown_token;
 pub mod take_backup;
 pub mod take_snapshot;
 pub mod transfer_leader;

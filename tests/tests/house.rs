@@ -14,13 +14,18 @@ const FUNCTION_LINES_MAX: usize = 70;
 /// room needs a row. Journeys go downwards: main, app, api, operations, then consensus, pki and seal; storage is the ground.
 const ROOMS: &[(&str, &str)] = &[
     // The top: programs and the composition root.
-    ("main", "app cli demo foreground offline"),
+    ("main", "app cli demo foreground joining offline"),
     ("foreground", "app cli config logging operations"),
     ("demo", "app cli config logging operations"),
+    // A host that asks to become a server, in the command line's manners.
+    ("joining", "cli clock config identity logging pki seal storage"),
     // Works on the disk of a server that does not run, so that neither app nor consensus is there.
     ("offline", "cli config logging storage"),
     // `cli`: the first operator's context is written in the command line's own form.
-    ("app", "api cli clock conductor config consensus identity ledger operations peers pki seal sessions storage web"),
+    (
+        "app",
+        "api cli clock conductor config consensus identity joining ledger operations peers pki seal sessions storage web",
+    ),
     // The client side: a stranger to everything that a server does. `pki`: an import is checked before anything is sent.
     ("cli", "kubeadm pki suggestion"),
     // What a server does.
@@ -60,6 +65,7 @@ const WIRE_TYPES: &[(&str, &str)] = &[
     ("server/src/api/", "tonic's services; conversions in api/wire"),
     ("server/src/app/listeners.rs", "puts tonic's services on listeners"),
     ("server/src/cli/", "a client of admin/v1 that shows its messages"),
+    ("server/src/joining", "a client of enrolment/v1"),
     ("server/src/demo", "a client of admin/v1, like the command line"),
     ("server/src/peers", "tonic's service and client; conversions in peers/wire"),
     ("server/src/web/grpc.rs", "reads the names of RPCs from the descriptors"),

@@ -24,6 +24,7 @@ pub enum Listener {
 /// Every RPC and the one listener that serves it.
 const TABLE: &[(&str, Listener)] = &[
     ("/muster.enrolment.v1.EnrolmentService/Enrol", Listener::Enrolment),
+    ("/muster.enrolment.v1.EnrolmentService/JoinServer", Listener::Enrolment),
     ("/muster.join.v1.JoinService/Attach", Listener::Nodes),
     ("/muster.join.v1.JoinService/Renew", Listener::Nodes),
     ("/muster.admin.v1.AdminService/GetStatus", Listener::Operators),

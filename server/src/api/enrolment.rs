@@ -1,10 +1,13 @@
-//! Journey A: an unknown machine proves who it is and receives a certificate.
+//! Journey A: an unknown machine proves who it is and receives a certificate. A server that wants to join does so in
+//! [`server`].
+
+mod server;
 
 use std::{pin::Pin, time::Duration};
 
 use muster_proto::enrolment::v1::{
-    Challenge, EnrolRequest, EnrolResponse, Hello, Issued, Pending, Proof, Refused, enrol_request::Message as Asked,
-    enrol_response::Message as Answer, enrolment_service_server::EnrolmentService,
+    Challenge, EnrolRequest, EnrolResponse, Hello, Issued, JoinServerResponse, Pending, Proof, Refused,
+    enrol_request::Message as Asked, enrol_response::Message as Answer, enrolment_service_server::EnrolmentService,
 };
 use muster_state::{NodeId, record::Certificate};
 use tokio::{
@@ -62,6 +65,18 @@ impl EnrolmentService for Enrolment {
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
+
+    type JoinServerStream = Pin<Box<dyn Stream<Item = Result<JoinServerResponse, Status>> + Send>>;
+
+    async fn join_server(
+        &self,
+        request: Request<Streaming<EnrolRequest>>,
+    ) -> Result<Response<Self::JoinServerStream>, Status> {
+        let from = caller::address(&request).map(|address| address.to_string()).unwrap_or_default();
+        let (answers, stream) = mpsc::channel(ANSWERS);
+        tokio::spawn(server::converse(self.server.clone(), from, request.into_inner(), answers));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
 }
 
 /// Counts a refusal if it was the machine's identity that was refused, and not the moment.
@@ -70,6 +85,7 @@ fn count(reason: &str) {
         "TokenUnknown" | "TokenSpent" | "TokenExpired" | "TokenRevoked" | "NotYourToken" => {
             AuthenticationFailure::Token
         }
+        "ServerTokenUnknown" | "ServerTokenSpent" | "ServerTokenExpired" => AuthenticationFailure::Token,
         "BadStatement" | "BadCertificateRequest" => AuthenticationFailure::Proof,
         "Locked" => AuthenticationFailure::Locked,
         _ => return,
@@ -99,22 +115,8 @@ async fn conversation(
     mut asked: Streaming<EnrolRequest>,
     answers: &Answers,
 ) -> Result<Issued, End> {
-    let deadline = Instant::now() + PROOF_TIMEOUT;
-    let Asked::Hello(Hello { protocol, .. }) = next(&mut asked, deadline).await? else {
-        return Err(End::Broken(Status::invalid_argument("the first message must be Hello")));
-    };
-    if protocol != PROTOCOL {
-        let message = format!(
-            "this server speaks enrolment protocol {PROTOCOL}, the agent {protocol}: use an agent of the server's release"
-        );
-        return Err(End::Refused(refused("BadStatement", message, false)));
-    }
-    let nonce = enrol_machine::nonce().map_err(|err| End::Broken(Status::internal(err.to_string())))?;
-    let challenge = Challenge { nonce: nonce.to_vec(), fleet: server.fleet.to_string() };
-    answers.send(Ok(answer(Answer::Challenge(challenge)))).await.map_err(|_| End::Gone)?;
-    let Asked::Proof(Proof { statement, signature, token }) = next(&mut asked, deadline).await? else {
-        return Err(End::Broken(Status::invalid_argument("the second message must be Proof")));
-    };
+    let challenged = |challenge| answer(Answer::Challenge(challenge));
+    let (nonce, Proof { statement, signature, token }) = prove(server, &mut asked, answers, challenged).await?;
     let claims = statement::parse(&statement).map_err(|why| End::Refused(refused("BadStatement", why, false)))?;
     let proof = enrol_machine::Proof { statement: &statement, claims, signature: &signature, token: &token, from };
     let mut watch = server.ledger.watch();
@@ -146,6 +148,32 @@ async fn conversation(
         issue_certificate::IssueError::NotAVoter(why) => End::Refused(refused("Unavailable", why.to_string(), true)),
     })?;
     Ok(issued(server, &enrolled.node, certificate))
+}
+
+/// Hello, challenge, proof: how every conversation here begins.
+async fn prove<A>(
+    server: &Unsealed,
+    asked: &mut Streaming<EnrolRequest>,
+    answers: &mpsc::Sender<Result<A, Status>>,
+    challenged: impl FnOnce(Challenge) -> A,
+) -> Result<([u8; 32], Proof), End> {
+    let deadline = Instant::now() + PROOF_TIMEOUT;
+    let Asked::Hello(Hello { protocol, .. }) = next(asked, deadline).await? else {
+        return Err(End::Broken(Status::invalid_argument("the first message must be Hello")));
+    };
+    if protocol != PROTOCOL {
+        let message = format!(
+            "this server speaks enrolment protocol {PROTOCOL}, the other end {protocol}: use programs of one release"
+        );
+        return Err(End::Refused(refused("BadStatement", message, false)));
+    }
+    let nonce = enrol_machine::nonce().map_err(|err| End::Broken(Status::internal(err.to_string())))?;
+    let challenge = Challenge { nonce: nonce.to_vec(), fleet: server.fleet.to_string() };
+    answers.send(Ok(challenged(challenge))).await.map_err(|_| End::Gone)?;
+    match next(asked, deadline).await? {
+        Asked::Proof(proof) => Ok((nonce, proof)),
+        Asked::Hello(_) => Err(End::Broken(Status::invalid_argument("the second message must be Proof"))),
+    }
 }
 
 async fn next(asked: &mut Streaming<EnrolRequest>, deadline: Instant) -> Result<Asked, End> {

@@ -12,6 +12,7 @@ pub mod preflight;
 pub mod report;
 pub mod selector;
 pub mod server;
+pub mod server_statement;
 pub mod statement;
 pub mod time;
 pub mod token;

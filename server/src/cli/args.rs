@@ -4,6 +4,7 @@ mod cluster;
 mod local;
 mod node;
 mod read;
+mod server;
 mod token;
 mod values;
 
@@ -22,6 +23,7 @@ pub use local::{
 };
 pub use node::{ApproveArgs, NodeArgs, NodeCommand};
 pub use read::{DescribeArgs, EventsArgs, GetArgs, Kind, LogsArgs, WaitArgs};
+pub use server::{JoinServerArgs, ServerCommand};
 pub use token::{CreateTokenArgs, RenewTokenArgs, RevokeTokenArgs, TokenCommand};
 pub use values::{Condition, LabelQuery, SelectorTerm, Subject};
 
@@ -119,6 +121,9 @@ pub enum Command {
     /// Create, import, apply, list and describe clusters
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// Add servers to the fleet
+    #[command(subcommand)]
+    Server(ServerCommand),
     /// A plain kubeadm join line that works now, for a machine without an agent (it holds a secret)
     JoinCommand(JoinCommandArgs),
     /// sha256:… of every certificate in a file, as kubeadm wants it

@@ -78,6 +78,7 @@ async fn call(command: Command, session: &Session, globals: &Globals, console: &
         Command::Version(_) => version::both(session, console).await,
         Command::Serve(_)
         | Command::Demo(_)
+        | Command::Server(_)
         | Command::Storage(_)
         | Command::Pin(_)
         | Command::Completion(_)

@@ -3,14 +3,13 @@
 use anyhow::anyhow;
 use aws_lc_rs::rand;
 use muster_state::{
-    Bytes, Digest, NodeId, TokenId,
+    Bytes, Digest, NodeId,
     command::{Enrol, Enrolled, RecordTokenMisuse},
     facts::Facts,
 };
 use muster_trust::{sealing::SealingPublicKey, statement};
-use sha2::{Digest as _, Sha256};
 
-use super::Unsealed;
+use super::{Unsealed, shown_token};
 use crate::{ledger::ProposeError, pki::CertificateRequest};
 
 /// What a machine states of itself, as parsed from the bytes it signed.
@@ -74,7 +73,7 @@ pub async fn run(server: &Unsealed, nonce: &[u8; 32], proof: Proof<'_>) -> Resul
     }
     let verb = Enrol {
         candidate: NodeId(uuid::Uuid::new_v4().to_string()),
-        token: parse_token(proof.token)?,
+        token: shown_token::parse(proof.token).map_err(|message| EnrolError::Bad("TokenUnknown", message))?,
         key: Digest(*request.pin().as_bytes()),
         csr: Bytes(csr_der),
         sealing_key: Bytes(sealing_key),
@@ -94,57 +93,9 @@ pub async fn run(server: &Unsealed, nonce: &[u8; 32], proof: Proof<'_>) -> Resul
     enrolled.map_err(EnrolError::Propose)
 }
 
-/// A refusal leaves no trace of its own. That somebody holds a token which was used, has ended or was taken back is what an
-/// operator must hear of, whatever becomes of the machine that showed it.
 async fn tell_of_misuse(server: &Unsealed, error: &ProposeError, misuse: RecordTokenMisuse) {
     use muster_state::Refusal::{TokenExpired, TokenRevoked, TokenSpent};
-    if !matches!(error, ProposeError::Refused(TokenSpent(_) | TokenExpired(_) | TokenRevoked(_))) {
-        return;
-    }
-    let token = misuse.token.clone();
-    if let Err(err) = server.ledger.propose(misuse).await {
-        tracing::warn!(%token, %err, "the misuse of an enrolment token was not recorded");
-    }
-}
-
-/// `mst-<id>-<secret>`: the id is looked up, the hash of the whole is compared, by the ledger.
-fn parse_token(text: &str) -> Result<Option<(TokenId, Digest)>, EnrolError> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let is_part = |part: &str, length: usize| {
-        part.len() == length && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-    };
-    let parts = text.strip_prefix("mst-").and_then(|rest| rest.split_once('-'));
-    let Some((id, _)) = parts.filter(|(id, secret)| is_part(id, 8) && is_part(secret, 32)) else {
-        let message = "the enrolment token is malformed: it reads mst-<8 characters>-<32 characters>, of a-z and 0-9; \
-                       copy the whole line that `muster token create` printed";
-        return Err(EnrolError::Bad("TokenUnknown", message.into()));
-    };
-    Ok(Some((id.into(), Digest(Sha256::digest(text).into()))))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_malformed_token_is_named_as_such_and_never_repeated() {
-        for bad in ["x", "mst-", "mst-abcdefgh", "mst-abcdefgh-short", "mst-ABCDEFGH-00000000000000000000000000000000"]
-        {
-            let Err(EnrolError::Bad(word, message)) = parse_token(bad) else { panic!("{bad} was taken") };
-            assert_eq!(word, "TokenUnknown");
-            assert!(message.contains("malformed") && (bad.len() < 5 || !message.contains(bad)));
-        }
-    }
-
-    #[test]
-    fn only_the_hash_of_a_token_goes_on() {
-        let text = format!("mst-abcdefgh-{}", "0".repeat(32));
-        let Ok(Some((id, digest))) = parse_token(&text) else { panic!("refused") };
-        assert_eq!(id.as_str(), "abcdefgh");
-        assert_eq!(digest, Digest(Sha256::digest(&text).into()));
-        assert!(matches!(parse_token(" \n"), Ok(None)));
+    if matches!(error, ProposeError::Refused(TokenSpent(_) | TokenExpired(_) | TokenRevoked(_))) {
+        shown_token::tell_of_misuse(server, misuse).await;
     }
 }

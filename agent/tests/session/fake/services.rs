@@ -55,6 +55,15 @@ impl EnrolmentService for Service {
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(said))))
     }
+
+    type JoinServerStream = Replies<enrolment::JoinServerResponse>;
+
+    async fn join_server(
+        &self,
+        _: Request<Streaming<enrolment::EnrolRequest>>,
+    ) -> Result<Response<Self::JoinServerStream>, Status> {
+        Err(Status::unimplemented("an agent is no server"))
+    }
 }
 
 type Say = mpsc::Sender<Result<enrolment::EnrolResponse, Status>>;

@@ -3,7 +3,7 @@
 use metrics_exporter_prometheus::PrometheusRecorder;
 use muster_proto::enrolment::v1::enrolment_service_client::EnrolmentServiceClient;
 use muster_proto::enrolment::v1::enrolment_service_server::{EnrolmentService, EnrolmentServiceServer};
-use muster_proto::enrolment::v1::{EnrolRequest, EnrolResponse};
+use muster_proto::enrolment::v1::{EnrolRequest, EnrolResponse, JoinServerResponse};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::{Channel, Server};
@@ -32,6 +32,15 @@ impl EnrolmentService for Scripted {
             }
         }
         Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    type JoinServerStream = ReceiverStream<Result<JoinServerResponse, Status>>;
+
+    async fn join_server(
+        &self,
+        _: Request<Streaming<EnrolRequest>>,
+    ) -> Result<Response<Self::JoinServerStream>, Status> {
+        Err(Status::unimplemented("not in this script"))
     }
 }
 
