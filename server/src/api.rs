@@ -8,6 +8,8 @@ pub mod enrolment;
 pub(crate) mod fixture;
 pub mod join;
 pub mod listener;
+mod payload;
 pub mod peers;
+pub mod relay;
 pub mod status;
 pub mod wire;

@@ -5,6 +5,7 @@ mod first_context;
 mod home;
 mod listeners;
 mod observe;
+mod roster;
 mod unlock;
 
 use std::{sync::Arc, time::Duration};

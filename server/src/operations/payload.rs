@@ -6,6 +6,7 @@ mod init;
 mod join;
 mod node_inputs;
 mod pki_files;
+pub mod release;
 
 use anyhow::{Context as _, anyhow};
 use muster_state::{

@@ -29,8 +29,8 @@ const IDLE_MAX: Duration = Duration::from_secs(300);
 
 /// Calls other servers. Cheap to clone; all clones share their lines.
 ///
-/// It reaches nobody until it has been told who this server is ([`Client::present`]), and carries nothing of Raft's until the
-/// gate is open.
+/// It reaches nobody until it has been told who this server is ([`Client::present`]), and carries nothing of Raft's that the
+/// gate does not let through.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
@@ -50,21 +50,20 @@ struct Kept {
     used: Instant,
 }
 
-/// Bulk has connections of its own, so that no heartbeat waits behind it.
+/// Bulk has a connection of its own, so that no heartbeat waits behind it; and so have relays' questions, so that a rack of
+/// machines that renew at once delays nobody's commands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Lane {
     Steady,
     Bulk,
+    Relayed,
 }
 
 const fn lane(call: PeerCall) -> Lane {
     match call {
         PeerCall::Append | PeerCall::Vote | PeerCall::ReadIndex | PeerCall::Campaign | PeerCall::Greet => Lane::Steady,
-        PeerCall::InstallSnapshot
-        | PeerCall::Forward
-        | PeerCall::RenderPayload
-        | PeerCall::IssueCertificate
-        | PeerCall::RenewCertificate => Lane::Bulk,
+        PeerCall::InstallSnapshot | PeerCall::Forward => Lane::Bulk,
+        PeerCall::RenderPayload | PeerCall::IssueCertificate | PeerCall::RenewCertificate => Lane::Relayed,
     }
 }
 
@@ -119,8 +118,8 @@ impl Client {
 
     fn line(&self, call: PeerCall, to: ServerId, peer: &Peer) -> Result<(Arc<Line>, Envelope), TransportError> {
         let unreachable = |why: &str| TransportError::Unreachable(why.to_owned());
-        if is_rafts(call) && !self.inner.gate.is_open() {
-            return Err(unreachable("this server has not greeted its peers yet"));
+        if is_rafts(call) && !self.inner.gate.lets_through(to) {
+            return Err(unreachable("this server has only started, and was not welcomed yet"));
         }
         let credentials = self.inner.credentials.read().unwrap_or_else(PoisonError::into_inner).clone();
         let credentials = credentials.ok_or_else(|| unreachable("this server has no certificate yet"))?;

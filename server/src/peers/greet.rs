@@ -9,7 +9,7 @@ mod greeter;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use greeter::Greeter;
+pub use greeter::{Greeter, NotWelcome};
 
 use super::roster::Standing;
 use crate::consensus::types::{ServerId, Vote};

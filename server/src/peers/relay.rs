@@ -68,26 +68,3 @@ pub trait Voter: Send + Sync + 'static {
     /// Binds a node's next key; its generation and certificate.
     async fn renew_certificate(&self, from: ServerId, ask: RenewalAsk) -> Result<(u64, Certificate), RelayError>;
 }
-
-/// A server that holds no keys: it sends whoever asks to another.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NotAVoter;
-
-fn another<T>() -> Result<T, RelayError> {
-    Err(RelayError::Unavailable("this server does not vote, and holds no keys".to_owned()))
-}
-
-#[async_trait::async_trait]
-impl Voter for NotAVoter {
-    async fn render_payload(&self, _: ServerId, _: PayloadAsk) -> Result<SealedToNode, RelayError> {
-        another()
-    }
-
-    async fn issue_certificate(&self, _: ServerId, _: NodeId) -> Result<Certificate, RelayError> {
-        another()
-    }
-
-    async fn renew_certificate(&self, _: ServerId, _: RenewalAsk) -> Result<(u64, Certificate), RelayError> {
-        another()
-    }
-}

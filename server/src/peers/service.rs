@@ -36,14 +36,14 @@ pub struct Door<M: Machine> {
     pub id: ServerId,
     /// Where Raft's messages go.
     pub consensus: PeerHandle<M>,
-    /// Shut until this server has greeted a peer.
+    /// What of Raft's passes.
     pub gate: Gate,
     /// What peers were seen to promise.
     pub memory: Memory,
     /// Who is who.
     pub roster: Arc<dyn Roster>,
-    /// Whether a server that does or does not vote may forward a command: see [`super::verbs::may_forward`].
-    pub may_forward: fn(bool, &M::Command) -> bool,
+    /// Whether a server, which does or does not vote, may forward a command: see [`super::verbs::may_forward`].
+    pub may_forward: fn(ServerId, bool, &M::Command) -> bool,
     /// Does what relays ask for.
     pub voter: Arc<dyn Voter>,
 }
@@ -97,8 +97,10 @@ impl<M: Machine> PeerService for Door<M> {
         if parcel.origin.server != from {
             return Err(Status::permission_denied("a parcel must come from the server that folded it"));
         }
-        if !parcel.commands.iter().all(|command| (self.may_forward)(votes, command.command())) {
-            let why = format!("server {from} does not vote: it may forward what machines ask for, and nothing else");
+        if !parcel.commands.iter().all(|command| (self.may_forward)(from, votes, command.command())) {
+            let why = format!(
+                "server {from} may not forward this: one that does not vote speaks for machines and itself alone"
+            );
             return Err(Status::permission_denied(why));
         }
         let forwarded = self.consensus.forward(from, parcel).await.map_err(stranger)?;
@@ -150,8 +152,11 @@ impl<M: Machine> PeerService for Door<M> {
 impl<M: Machine> Door<M> {
     /// A message of Raft's for this server: by whom, and what.
     fn rafts<Q>(&self, request: Request<Q>, of: fn(&Q) -> Option<&Envelope>) -> Result<(ServerId, Q), Status> {
-        let meant = self.meant(request, of)?;
-        if self.gate.is_open() { Ok(meant) } else { Err(Status::unavailable("this server is only starting")) }
+        let (from, request) = self.meant(request, of)?;
+        if self.gate.lets_through(from) {
+            return Ok((from, request));
+        }
+        Err(Status::unavailable("this server has only started, and was not welcomed yet"))
     }
 
     /// A message for this server: by whom, and what.

@@ -6,6 +6,8 @@
 
 use muster_state::command::Verb;
 
+use crate::consensus::ServerId;
+
 /// On behalf of a machine, or of the server itself: any member may forward these.
 const OF_ANY_MEMBER: &[&str] = &[
     "Enrol",
@@ -58,18 +60,23 @@ const OF_VOTERS: &[&str] = &[
     "StartEpoch",
 ];
 
-/// Whether a member may forward this verb to the leader. Default is deny: what has no row is for voters.
+/// Whether member `from`, which does or does not vote, may forward this verb to the leader. Default is deny: what has no row is
+/// for voters. Nobody tells of another server's start.
 #[must_use]
-pub fn may_forward(votes: bool, verb: &Verb) -> bool {
-    votes || OF_ANY_MEMBER.contains(&verb.name())
+pub fn may_forward(from: ServerId, votes: bool, verb: &Verb) -> bool {
+    match verb {
+        Verb::RecordServer(start) => start.server == from,
+        verb => votes || OF_ANY_MEMBER.contains(&verb.name()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
 
-    use muster_state::NodeId;
-    use muster_state::command::{ConfirmIdentity, LockNode};
+    use muster_state::command::{ConfirmIdentity, LockNode, RecordServer};
+    use muster_state::record::ServerUrls;
+    use muster_state::{Bytes, Digest, NodeId};
 
     use super::*;
 
@@ -83,9 +90,25 @@ mod tests {
     #[test]
     fn a_relay_speaks_for_machines_and_not_for_operators() {
         let node = NodeId::from("n");
-        let machines = Verb::from(ConfirmIdentity { node: node.clone(), key: muster_state::Digest([0; 32]) });
+        let machines = Verb::from(ConfirmIdentity { node: node.clone(), key: Digest([0; 32]) });
         let operators = Verb::from(LockNode { node, reason: String::new() });
-        assert!(may_forward(false, &machines) && may_forward(true, &machines));
-        assert!(!may_forward(false, &operators) && may_forward(true, &operators));
+        assert!(may_forward(2, false, &machines) && may_forward(2, true, &machines));
+        assert!(!may_forward(2, false, &operators) && may_forward(2, true, &operators));
+    }
+
+    #[test]
+    fn a_server_tells_of_its_own_start_and_of_no_others() {
+        let start = Verb::from(RecordServer {
+            server: 2,
+            key: Digest([0; 32]),
+            sealing_key: Bytes::default(),
+            address: String::new(),
+            urls: ServerUrls::default(),
+            version: String::new(),
+            generation: 1,
+        });
+        for votes in [false, true] {
+            assert!(may_forward(2, votes, &start) && !may_forward(3, votes, &start));
+        }
     }
 }

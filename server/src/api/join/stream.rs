@@ -1,8 +1,8 @@
 //! One node's stream: the latest instruction down, reports up.
 
 use muster_proto::join::v1::{
-    AgentMessage, Hello, Instruction as WireInstruction, LogLines, Report, ReportAck, SealContext, ServerMessage,
-    Welcome, agent_message::Message as FromAgent, server_message::Message as ToAgent,
+    AgentMessage, Hello, Instruction as WireInstruction, LogLines, Report, ReportAck, ServerMessage, Welcome,
+    agent_message::Message as FromAgent, server_message::Message as ToAgent,
 };
 use muster_state::{
     NodeId, Refusal,
@@ -10,16 +10,14 @@ use muster_state::{
     limits::{CLAIM_MAX, clip_to},
     record::Errand,
 };
-use muster_trust::sealing::{SealingPublicKey, seal_to};
-use prost::Message as _;
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use crate::{
-    api::{caller::NodeCaller, status, wire},
+    api::{caller::NodeCaller, payload, status, wire},
     clock::now_ms,
     ledger::ProposeError,
-    operations::{Unsealed, instruction, payload},
+    operations::{Unsealed, instruction},
     web::metrics::{self, AuthenticationFailure},
 };
 
@@ -154,12 +152,7 @@ async fn released(
         tracing::error!(node = %node.id, step, err = %format!("{err:#}"), "a payload could not be made");
         ReleaseError::Unmade
     };
-    let payload = payload::render(server, &node.id, step).map_err(failed)?;
-    let context =
-        SealContext { fleet: server.fleet.to_string(), node_id: node.id.to_string(), attempt, step: step.to_owned() };
-    let key = SealingPublicKey::from_bytes(sealing_key).map_err(|err| failed(err.into()))?;
-    let plain = wire::payload::encode(payload);
-    let sealed = seal_to(&key, &context.encode_to_vec(), &plain).map_err(|err| failed(err.into()))?;
+    let sealed = payload::sealed(server, &node.id, attempt, step, sealing_key).map_err(failed)?;
     Ok(wire::payload::sealed(sealed))
 }
 

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_state::NodeId;
+use muster_state::record::Certificate;
+use muster_trust::sealing::SealedToNode;
 use muster_trust::{IdentityCell, Role};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -15,8 +18,8 @@ use crate::clock::now_ms;
 use crate::consensus::machine::toy::{Toy, Write};
 use crate::consensus::types::ServerId;
 use crate::consensus::{Consensus, Options, Peer};
-use crate::peers::greet::{Greeting, Memory};
-use crate::peers::relay::NotAVoter;
+use crate::peers::greet::{Greeter, Memory};
+use crate::peers::relay::{PayloadAsk, RelayError, RenewalAsk, Voter};
 use crate::peers::roster::{Roster, Standing};
 use crate::peers::service::{Door, service};
 use crate::peers::{Client, Credentials, Gate};
@@ -47,8 +50,26 @@ impl Roster for Members {
 }
 
 /// What a relay may forward, among notes: those that machines write.
-fn may_forward(votes: bool, command: &Write) -> bool {
+fn may_forward(_: ServerId, votes: bool, command: &Write) -> bool {
     votes || command.text.starts_with("machine")
+}
+
+/// A voter that answers every question with a no.
+struct NoKeys;
+
+#[async_trait::async_trait]
+impl Voter for NoKeys {
+    async fn render_payload(&self, from: ServerId, ask: PayloadAsk) -> Result<SealedToNode, RelayError> {
+        Err(RelayError::Request(format!("server {from} asks for step {} of {}", ask.step, ask.node)))
+    }
+
+    async fn issue_certificate(&self, _: ServerId, _: NodeId) -> Result<Certificate, RelayError> {
+        Err(RelayError::Moved)
+    }
+
+    async fn renew_certificate(&self, _: ServerId, _: RenewalAsk) -> Result<(u64, Certificate), RelayError> {
+        Err(RelayError::Failed)
+    }
 }
 
 impl Member {
@@ -65,6 +86,12 @@ impl Member {
 
     pub(super) async fn write(&self, text: impl Into<String>) -> u64 {
         self.consensus.propose(Write::new(text), LONG).await.unwrap()
+    }
+
+    /// Will greet servers of these ids, as the start of this count.
+    pub(super) fn greeter(&self, fleet: &Fleet, generation: u64, others: &[ServerId]) -> Greeter<Toy> {
+        let others = others.iter().map(|id| (*id, fleet.peer(*id).clone())).collect();
+        Greeter::new(self.client.clone(), self.gate.clone(), self.consensus.peer(), generation, others)
     }
 
     pub(super) fn leads(&self) -> bool {
@@ -128,7 +155,7 @@ impl Fleet {
             memory,
             roster: Arc::new(Members(consensus.clone())),
             may_forward,
-            voter: Arc::new(NotAVoter),
+            voter: Arc::new(NoKeys),
         };
         let stop = CancellationToken::new();
         let servers = self.pki.anchors().unwrap().role_verifier(Role::Server).unwrap();
@@ -161,12 +188,6 @@ impl Fleet {
     pub(super) fn peer(&self, id: ServerId) -> &Peer {
         &self.addresses[&id]
     }
-}
-
-/// What server `member` would say now of a start with this count.
-pub(super) async fn greeting(generation: u64, start: u8, member: &Member) -> Greeting {
-    let (last_index, vote) = member.consensus.peer().promised().await.unwrap();
-    Greeting { generation, start: [start; 16], fresh: true, last_index, vote: Some(vote) }
 }
 
 /// Looks until there is something; fails after [`LONG`].

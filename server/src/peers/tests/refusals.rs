@@ -21,6 +21,7 @@ use crate::consensus::machine::toy::Toy;
 use crate::consensus::transport::{Transport, TransportError};
 use crate::consensus::types::Vote;
 use crate::peers::MESSAGE_BYTES_MAX;
+use crate::peers::relay::{PayloadAsk, RelayError};
 use crate::pki::{FleetPki, LeafTerms};
 use group::*;
 
@@ -178,10 +179,29 @@ async fn a_client_that_does_not_know_itself_reaches_nobody() {
     let client = crate::peers::Client::new(gate.clone(), crate::peers::greet::Memory::default());
     let ask = || Transport::<Toy>::campaign(&client, 1, &founder.peer, LONG);
     let words = |why: &str| Err(TransportError::Unreachable(why.to_owned()));
-    assert_eq!(ask().await, words("this server has not greeted its peers yet"));
+    assert_eq!(ask().await, words("this server has only started, and was not welcomed yet"));
     gate.open();
     assert_eq!(ask().await, words("this server has no certificate yet"));
     client.present(fleet.credentials(1));
     assert_eq!(ask().await, Err(TransportError::Refused("a server does not call itself".to_owned())));
     founder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_member_may_ask_a_voter_for_what_needs_keys() {
+    let mut fleet = Fleet::new();
+    let [leader, second, third] = fleet.three().await;
+    let ask = PayloadAsk { node: "n".into(), attempt: 1, step: "join".into(), key: muster_state::Digest([0; 32]) };
+    let asked = third.client.render_payload(1, &leader.peer, ask.clone(), LONG).await.unwrap().map(drop);
+    assert_eq!(asked, Err(RelayError::Request("server 3 asks for step join of n".to_owned())));
+    let issued = third.client.issue_certificate(1, &leader.peer, &"n".into(), LONG).await;
+    assert_eq!(issued, Ok(Err(RelayError::Moved)));
+    let refused = TransportError::Refused("server 9 is no member of this fleet's group".to_owned());
+    let stranger = fleet.client(9);
+    let asked = stranger.render_payload(1, &leader.peer, ask, LONG).await.map(drop);
+    assert_eq!(asked, Err(refused.clone()));
+    assert_eq!(stranger.issue_certificate(1, &leader.peer, &"n".into(), LONG).await, Err(refused));
+    for member in [leader, second, third] {
+        member.stop().await;
+    }
 }

@@ -213,3 +213,24 @@ fn the_storage_records_under_the_name_that_is_described_here() {
     let storage = include_str!("../../storage/durable.rs");
     assert!(storage.contains(&format!("\"{}\"", metrics::STORAGE_FLUSH_DURATION)));
 }
+
+#[test]
+fn messages_to_other_servers_are_counted_by_peer_and_call() {
+    use super::super::metrics::{PeerCall, PeerFailure, peer_call};
+    let text = recorded(|| {
+        peer_call(2, PeerCall::Append, 100, Ok((Duration::from_millis(2), 20)));
+        peer_call(2, PeerCall::Append, 50, Err(PeerFailure::TimedOut));
+        peer_call(3, PeerCall::Vote, 7, Err(PeerFailure::Unreachable));
+    });
+    assert_has(
+        &text,
+        &[
+            r#"muster_peer_bytes_total{peer="2",direction="sent"} 150"#,
+            r#"muster_peer_bytes_total{peer="2",direction="received"} 20"#,
+            r#"muster_peer_failures_total{peer="2",call="append",reason="timed-out"} 1"#,
+            r#"muster_peer_failures_total{peer="3",call="vote",reason="unreachable"} 1"#,
+            r#"muster_peer_round_trip_seconds_bucket{peer="2",call="append",le="0.0025"} 1"#,
+            r#"muster_peer_round_trip_seconds_count{peer="2",call="append"} 1"#,
+        ],
+    );
+}
