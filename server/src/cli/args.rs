@@ -23,7 +23,10 @@ pub use local::{
 };
 pub use node::{ApproveArgs, NodeArgs, NodeCommand};
 pub use read::{DescribeArgs, EventsArgs, GetArgs, Kind, LogsArgs, WaitArgs};
-pub use server::{JoinServerArgs, ServerCommand};
+pub use server::{
+    ApproveServerArgs, CreateServerTokenArgs, JoinServerArgs, ListServersArgs, RemoveServerArgs, ServerArgs,
+    ServerCommand, ServerTokenCommand, TransferLeaderArgs,
+};
 pub use token::{CreateTokenArgs, RenewTokenArgs, RevokeTokenArgs, TokenCommand};
 pub use values::{Condition, LabelQuery, SelectorTerm, Subject};
 
@@ -121,7 +124,7 @@ pub enum Command {
     /// Create, import, apply, list and describe clusters
     #[command(subcommand)]
     Cluster(ClusterCommand),
-    /// Add servers to the fleet
+    /// Add servers to the fleet; list, approve, promote and remove them
     #[command(subcommand)]
     Server(ServerCommand),
     /// A plain kubeadm join line that works now, for a machine without an agent (it holds a secret)

@@ -1,6 +1,7 @@
 //! One file per verb: parse what is left to parse, call, show.
 
 mod cluster;
+mod compare;
 mod completion;
 mod describe;
 mod enrolment;
@@ -11,6 +12,7 @@ mod join_command;
 mod logs;
 mod node;
 mod pin;
+mod server;
 mod snippet;
 mod status;
 mod token;
@@ -74,11 +76,11 @@ async fn call(command: Command, session: &Session, globals: &Globals, console: &
         Command::Events(args) => events::run(&args, session, cluster, console).await,
         Command::Logs(args) => logs::run(&args, session, cluster, console).await,
         Command::Node(command) => node::run(command, session, cluster, console).await,
+        Command::Server(command) => server::run(command, session, console).await,
         Command::Snippet(args) => snippet::run(&args, session, console).await,
         Command::Version(_) => version::both(session, console).await,
         Command::Serve(_)
         | Command::Demo(_)
-        | Command::Server(_)
         | Command::Storage(_)
         | Command::Pin(_)
         | Command::Completion(_)

@@ -6,6 +6,7 @@ mod fields;
 mod node;
 mod permit;
 mod pool;
+mod server;
 mod status;
 mod token;
 
@@ -15,6 +16,7 @@ pub(super) use fields::Fields;
 pub(super) use node::{claims, is_phase, label, node_fields, node_name, node_table, node_widths, shown_phase};
 pub(super) use permit::permit_table;
 pub(super) use pool::{PoolItem, PoolList, pool_table};
+pub(super) use server::{server_fields, server_name, server_table};
 pub(super) use status::{status_exit, status_fields};
 pub(super) use token::token_table;
 

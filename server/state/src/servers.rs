@@ -44,6 +44,14 @@ impl State {
         self.servers.values().any(|server| server.standing.is_removed() && server.knew_epoch >= epoch)
     }
 
+    /// Adds an event about a server.
+    pub(crate) fn server_event(&mut self, warning: bool, reason: &str, message: String, server: u64) {
+        self.event(warning, reason, message, None, None);
+        if let Some(event) = self.events.back_mut() {
+            event.server = Some(server);
+        }
+    }
+
     /// A token of whatever kind has that id: they share one name space, so that `muster token revoke` takes any.
     pub(crate) fn is_token_id_taken(&self, id: &TokenId) -> bool {
         self.server_tokens.contains_key(id)

@@ -290,7 +290,8 @@ impl State {
         self.last_event += 1;
         let (sequence, at_ms) = (self.last_event, self.now_ms);
         let message = limits::clip(&message);
-        self.events.push_back(Event { sequence, at_ms, warning, reason: reason.into(), message, cluster, node });
+        let (reason, server) = (reason.into(), None);
+        self.events.push_back(Event { sequence, at_ms, warning, reason, message, cluster, node, server });
         while self.events.len() > limits::EVENTS_MAX {
             self.events.pop_front();
         }

@@ -35,6 +35,7 @@ pub(super) fn list(server: &Unsealed, request: Request<ListEventsRequest>) -> An
 pub(super) struct Filter {
     cluster: Option<ClusterId>,
     node: Option<Called>,
+    server: Option<u64>,
     since_ms: u64,
 }
 
@@ -47,11 +48,12 @@ impl Filter {
     }
 
     fn of(state: &State, asked: ListEventsRequest) -> Result<Self, OperationError> {
-        let ListEventsRequest { cluster, node, after: _, since } = asked;
+        let ListEventsRequest { cluster, node, after: _, since, server } = asked;
         let cluster_id = || resolve::cluster(state, "cluster", &cluster).map(|cluster| cluster.id.clone());
         Ok(Self {
             cluster: (!cluster.is_empty()).then(cluster_id).transpose()?,
             node: Called::parse(state, "node", &node)?,
+            server: (server != 0).then_some(server),
             since_ms: wire::time::millis(since),
         })
     }
@@ -63,7 +65,8 @@ impl Filter {
             (Some(_), None) => false,
         };
         let of_cluster = self.cluster.is_none() || self.cluster == event.cluster;
-        of_node && of_cluster && event.at_ms >= self.since_ms
+        let of_server = self.server.is_none() || self.server == event.server;
+        of_node && of_cluster && of_server && event.at_ms >= self.since_ms
     }
 }
 

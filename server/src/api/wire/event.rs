@@ -19,6 +19,7 @@ pub fn render(state: &State, event: &Event) -> Wire {
         message: event.message.clone(),
         cluster: cluster_name.or_else(|| cluster.map(ToString::to_string)).unwrap_or_default(),
         node_id: node.map(ToString::to_string).unwrap_or_default(),
+        server_id: event.server.unwrap_or_default(),
         node_name: placed.map(|place| place.name.to_string()).unwrap_or_default(),
     }
 }

@@ -24,6 +24,9 @@ pub enum Kind {
     /// Who holds a step that must be serial, and who waits.
     #[value(alias = "permit")]
     Permits,
+    /// Muster's own servers.
+    #[value(alias = "server")]
+    Servers,
     /// What happened.
     #[value(alias = "event", alias = "ev")]
     Events,
@@ -48,7 +51,7 @@ pub struct GetArgs {
 /// One thing.
 #[derive(Debug, Args)]
 pub struct DescribeArgs {
-    /// node, cluster, or node/ID, cluster/NAME
+    /// node, cluster, server, or node/ID, cluster/NAME, server/ID
     pub kind: String,
     /// Id, unique prefix of it, or name
     pub id: Option<String>,

@@ -189,6 +189,34 @@ fn nodes_are_approved_and_decided_on() {
 }
 
 #[test]
+fn servers_are_named_by_number_beside_the_global_option_of_that_name() {
+    let Command::Server(ServerCommand::Remove(args)) =
+        command("server remove server/3 --force --reason burned --yes --server https://a:9445")
+    else {
+        panic!()
+    };
+    assert_eq!((args.id, args.reason.as_deref(), args.force, args.yes), (3, Some("burned"), true, true));
+    let Command::Server(ServerCommand::Approve(args)) = command("server approve 2 --fingerprint sha256:00") else {
+        panic!()
+    };
+    assert_eq!((args.id, args.fingerprint.as_deref(), args.yes), (2, Some("sha256:00"), false));
+    assert!(matches!(command("server promote 2"), Command::Server(ServerCommand::Promote(args)) if args.id == 2));
+    assert!(
+        matches!(command("server transfer-leader"), Command::Server(ServerCommand::TransferLeader(args)) if args.id.is_none())
+    );
+    assert!(matches!(command("server snapshot"), Command::Server(ServerCommand::Snapshot)));
+    let Command::Server(ServerCommand::List(args)) = command("server list --stale --all") else { panic!() };
+    assert!(args.stale && args.all);
+    let Command::Server(ServerCommand::Token(ServerTokenCommand::Create(args))) = command("server token create") else {
+        panic!()
+    };
+    assert_eq!(args.ttl, Duration::from_secs(3600));
+    for bad in ["server promote", "server promote 0", "server promote two", "server promote node/2"] {
+        assert!(parse(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
 fn the_local_commands_parse() {
     assert!(matches!(command("pin ca.crt"), Command::Pin(args) if args.file.to_str() == Some("ca.crt")));
     assert!(matches!(command("status"), Command::Status));

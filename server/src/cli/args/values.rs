@@ -36,6 +36,12 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Parses a server's id: `3`, or `server/3` as lists print it.
+pub(super) fn server(text: &str) -> Result<u64, String> {
+    let id = text.strip_prefix("server/").unwrap_or(text).parse().ok().filter(|id| *id != 0);
+    id.ok_or_else(|| "a server's id is a number, as `muster server list` shows it".to_owned())
+}
+
 /// What a command is about: `node/ID` or `cluster/NAME`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Subject {

@@ -1,6 +1,8 @@
 //! Ids as people type them: names and unique prefixes become the one thing they mean.
 
-use muster_proto::admin::v1::{Cluster, ListClustersRequest, ListNodesRequest, ListTokensRequest, Node, Token};
+use muster_proto::admin::v1::{
+    Cluster, ListClustersRequest, ListNodesRequest, ListServersRequest, ListTokensRequest, Node, Server, Token,
+};
 
 use super::Session;
 use crate::cli::console::plain;
@@ -52,6 +54,31 @@ impl Session {
                 Err(Failure::new(Exit::Usage, format!("there are several clusters: {}", names.join(", ")))
                     .with_next("say which with --cluster"))
             }
+        }
+    }
+
+    /// The server with this id, removed ones included.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub(in crate::cli) async fn a_server(&self, id: u64) -> Result<Server, Failure> {
+        let request = ListServersRequest { server: id, ..ListServersRequest::default() };
+        let found = self.call(async |mut client| client.list_servers(request).await).await?.items;
+        found
+            .into_iter()
+            .find(|server| server.id == id)
+            .ok_or_else(|| Failure::new(Exit::Conflict, format!("no server {id}")).with_next("muster server list"))
+    }
+
+    /// The server with this id as it was typed; `server/` before it is ignored.
+    ///
+    /// # Errors
+    /// If it is no number, or there is no such server.
+    pub(in crate::cli) async fn server_named(&self, text: &str) -> Result<Server, Failure> {
+        match text.strip_prefix("server/").unwrap_or(text).parse() {
+            Ok(id) => self.a_server(id).await,
+            Err(_) => Err(Failure::new(Exit::Usage, format!("{text:?} is no server: they have numbers"))
+                .with_next("muster server list")),
         }
     }
 

@@ -1,6 +1,6 @@
 //! `muster describe`: fields, conditions, the last events, the next action.
 
-use muster_proto::admin::v1::{Cluster, Event, ListEventsRequest, Node};
+use muster_proto::admin::v1::{Cluster, Event, ListEventsRequest, Node, Server};
 
 use crate::cli::args::{DescribeArgs, Format, Subject};
 use crate::cli::client::Session;
@@ -14,6 +14,11 @@ pub(super) async fn run(
     cluster: Option<&str>,
     console: &mut Console,
 ) -> Result<Exit, Failure> {
+    if let Some(id) = server_named(args) {
+        let server = session.server_named(id).await?;
+        describe_server(&server, session, console).await?;
+        return Ok(Exit::Done);
+    }
     match subject(args)? {
         Subject::Node(id) => {
             let node = session.node(&id, cluster).await?;
@@ -25,6 +30,28 @@ pub(super) async fn run(
         }
     }
     Ok(Exit::Done)
+}
+
+/// The server that is meant, if one is. Servers are no [`Subject`]: nothing waits for them.
+fn server_named(args: &DescribeArgs) -> Option<&str> {
+    let (kind, id) = match (&args.id, args.kind.split_once('/')) {
+        (Some(id), None) => (args.kind.as_str(), id.as_str()),
+        (None, Some(both)) => both,
+        (Some(_), Some(_)) | (None, None) => return None,
+    };
+    matches!(kind, "server" | "servers").then_some(id)
+}
+
+async fn describe_server(server: &Server, session: &Session, console: &mut Console) -> Result<(), Failure> {
+    match console.format {
+        Format::Json | Format::Yaml => console.document(&Document::new("Server", server)),
+        Format::Name => console.data(&show::server_name(server)),
+        Format::Table | Format::Wide => {
+            let request = ListEventsRequest { server: server.id, ..ListEventsRequest::default() };
+            let events = events(session, request).await?;
+            screen(show::server_fields(server), &events, &server.next, console)
+        }
+    }
 }
 
 fn subject(args: &DescribeArgs) -> Result<Subject, Failure> {

@@ -74,6 +74,15 @@ impl Door {
     }
 }
 
+impl Door {
+    /// The line for a machine that is to become a server.
+    pub(super) fn server_line(&self, token: &MusterToken) -> Zeroizing<String> {
+        let urls: Vec<String> = self.urls.iter().map(|url| quoted(url)).collect();
+        let (token, urls, pin) = (token.expose(), urls.join(" "), self.pin);
+        Zeroizing::new(format!("echo {token} | muster server join {urls} --ca {pin} --token-file -"))
+    }
+}
+
 /// Makes a token on this machine and tells the server its hash.
 ///
 /// # Errors

@@ -27,6 +27,7 @@ pub(super) async fn run(
         node,
         after: 0,
         since: args.since.map(|since| before(console, since)),
+        ..ListEventsRequest::default()
     };
     if args.watch {
         return watch(request, session, console).await;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use muster_proto::admin::v1::{
     ClusterList, EventList, ListClustersRequest, ListEventsRequest, ListNodesRequest, ListPermitsRequest,
-    ListTokensRequest, NodeList, PermitList, TokenList,
+    ListServersRequest, ListTokensRequest, NodeList, PermitList, ServerList, TokenList,
 };
 
 pub(super) use feed::Feed;
@@ -30,10 +30,10 @@ pub(super) async fn run(
     cluster: Option<&str>,
     console: &mut Console,
 ) -> Result<Exit, Failure> {
-    if args.selector.is_some() && matches!(args.kind, Kind::Clusters | Kind::Permits | Kind::Events) {
+    if args.selector.is_some() && matches!(args.kind, Kind::Clusters | Kind::Permits | Kind::Servers | Kind::Events) {
         return Err(Failure::new(
             Exit::Usage,
-            "clusters, permits and events have no labels, so -l cannot pick among them",
+            "clusters, permits, servers and events have no labels, so -l cannot pick among them",
         ));
     }
     match (args.watch, args.kind) {
@@ -83,6 +83,13 @@ async fn fetch(args: &GetArgs, session: &Session, cluster: Option<&str>) -> Resu
             let permits = session.call(async |mut client| client.list_permits(request.clone()).await).await?;
             let items = only(permits.items, id.as_deref(), "permit", |permit, id| permit.kind == id)?;
             Listing::Permits(PermitList { items })
+        }
+        (Kind::Servers, Some(id)) => {
+            Listing::Servers(ServerList { items: vec![session.server_named(id).await?], ..ServerList::default() })
+        }
+        (Kind::Servers, None) => {
+            let request = ListServersRequest::default();
+            Listing::Servers(session.call(async |mut client| client.list_servers(request).await).await?)
         }
         (Kind::Events, id) => {
             let request = events_of(cluster);

@@ -2,6 +2,7 @@
 
 mod change;
 mod read;
+mod servers;
 mod waiting;
 
 use clap::Parser as _;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use muster_proto::admin::v1::{CertificateExpiry, Status};
 
-use super::Fields;
+use super::{Fields, server_table};
 use crate::cli::console::{Table, span};
 use crate::cli::exit::Exit;
 
@@ -42,6 +42,9 @@ pub(in crate::cli) fn status_fields(status: &Status, now: Timestamp) -> Fields {
         .add("Clock", clock(status, now))
         .add("Agents", format!("{} connected", status.connected_agents))
         .add("Tokens", format!("{} live", status.tokens_live));
+    if !status.servers.is_empty() {
+        fields.section("Servers").block(&server_table(&status.servers, false, now).render(false));
+    }
     if !status.nodes.is_empty() {
         let mut table = Table::new(&["ROLE", "PHASE", "NODES"]);
         for phase in &status.nodes {

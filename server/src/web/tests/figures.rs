@@ -131,6 +131,7 @@ fn each_event_is_counted_once() {
         message: String::new(),
         cluster: None,
         node: None,
+        server: None,
     };
     let text = recorded(|| {
         let mut sampler = FleetSampler::default();

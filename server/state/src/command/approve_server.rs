@@ -28,7 +28,7 @@ impl ApproveServer {
         }
         state.set_standing(self.server, ServerStanding::Learner, context);
         let text = format!("server {} was approved with key {}; it is a learner", self.server, self.fingerprint);
-        state.event(false, "ServerApproved", text, None, None);
+        state.server_event(false, "ServerApproved", text, self.server);
         state.changes.push(Change::Server(self.server));
         Ok(())
     }

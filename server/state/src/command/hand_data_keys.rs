@@ -50,7 +50,7 @@ impl HandDataKeys {
         if let Some(server) = state.servers.get_mut(&id) {
             server.knew_epoch = epoch;
         }
-        state.event(false, "DataKeysHanded", format!("server {id} was given {given} data keys"), None, None);
+        state.server_event(false, "DataKeysHanded", format!("server {id} was given {given} data keys"), id);
         state.changes.push(Change::Server(id));
         Ok(())
     }

@@ -27,7 +27,7 @@ impl PromoteServer {
         }
         state.set_standing(id, ServerStanding::Voter, context);
         let text = format!("server {id} is to vote; it gets the data keys and its vote once it has kept up");
-        state.event(false, "ServerPromoted", text, None, None);
+        state.server_event(false, "ServerPromoted", text, id);
         state.changes.push(Change::Server(id));
         Ok(())
     }

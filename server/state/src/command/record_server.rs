@@ -54,7 +54,7 @@ impl RecordServer {
         server.seen_ms = context.now_ms;
         if has_started {
             let text = format!("server {} at {} has started, version {}", server.id, server.address, server.version);
-            state.event(false, "ServerStarted", text, None, None);
+            state.server_event(false, "ServerStarted", text, self.server);
         }
         state.changes.push(Change::Server(self.server));
         Ok(())

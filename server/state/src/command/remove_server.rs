@@ -34,7 +34,7 @@ impl RemoveServer {
             ServerStanding::Removed { .. } => "is removed by force",
             ServerStanding::Learner | ServerStanding::Voter => "is removed",
         };
-        state.event(true, "ServerRemoved", format!("server {id} {what}: {reason}"), None, None);
+        state.server_event(true, "ServerRemoved", format!("server {id} {what}: {reason}"), id);
         state.set_standing(id, ServerStanding::Removed { forced }, context);
         if let Some(server) = state.servers.get_mut(&id) {
             // What is left is a gravestone: number, key, and what it knew.

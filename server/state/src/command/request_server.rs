@@ -103,7 +103,7 @@ impl RequestServer {
             record.address, record.key
         );
         state.servers.insert(id, record);
-        state.event(false, "ServerRequested", text, None, None);
+        state.server_event(false, "ServerRequested", text, id);
         state.changes.push(Change::Server(id));
         Ok(id)
     }

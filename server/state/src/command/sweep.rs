@@ -54,7 +54,7 @@ fn sweep_servers(state: &mut State, now_ms: u64) {
     let stale: Vec<u64> =
         state.servers.values().filter(|server| has_server_waited(server, now_ms)).map(|server| server.id).collect();
     for id in stale {
-        state.event(false, "ServerRequestExpired", format!("server {id} has not asked for too long"), None, None);
+        state.server_event(false, "ServerRequestExpired", format!("server {id} has not asked for too long"), id);
         state.servers.remove(&id);
         state.changes.push(Change::Server(id));
     }

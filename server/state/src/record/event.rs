@@ -21,4 +21,7 @@ pub struct Event {
     pub cluster: Option<ClusterId>,
     /// The node it concerns.
     pub node: Option<NodeId>,
+    /// The server it concerns. Nothing is written where there is none, as before there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub server: Option<u64>,
 }

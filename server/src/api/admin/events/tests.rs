@@ -56,7 +56,7 @@ fn events_are_filtered_by_cluster_node_and_time() {
     control_plane(&mut state, A, "cp-1");
     let filter = |cluster: &str, node: &str, since_ms: u64| {
         let since = wire::time::timestamp(since_ms);
-        let asked = ListEventsRequest { cluster: cluster.into(), node: node.into(), after: 0, since };
+        let asked = ListEventsRequest { cluster: cluster.into(), node: node.into(), after: 0, since, server: 0 };
         Filter::of(&state, asked).unwrap()
     };
     let events = |filter: &Filter| Page::of(&state, filter, 0).events;

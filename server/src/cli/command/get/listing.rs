@@ -1,6 +1,6 @@
 //! A list of one kind, in whichever format.
 
-use muster_proto::admin::v1::{ClusterList, Event, EventList, NodeList, PermitList, TokenList};
+use muster_proto::admin::v1::{ClusterList, Event, EventList, NodeList, PermitList, ServerList, TokenList};
 use serde::Serialize;
 
 use crate::cli::args::{Format, LabelQuery};
@@ -16,6 +16,7 @@ pub(in crate::cli::command) enum Listing {
     Pools(PoolList),
     Tokens(TokenList),
     Permits(PermitList),
+    Servers(ServerList),
     Events(EventList),
 }
 
@@ -43,6 +44,10 @@ macro_rules! with_items {
                 let $kind = ("", "PermitList");
                 $body
             }
+            Listing::Servers(ServerList { items: $items, .. }) => {
+                let $kind = ("Server", "ServerList");
+                $body
+            }
             Listing::Events(EventList { items: $items }) => {
                 let $kind = ("Event", "EventList");
                 $body
@@ -65,19 +70,23 @@ impl Listing {
                 list.items
                     .retain(|token| query.matches(token.selector.as_ref().map_or(&none, |selector| &selector.labels)));
             }
-            Listing::Clusters(_) | Listing::Permits(_) | Listing::Events(_) => {}
+            Listing::Clusters(_) | Listing::Permits(_) | Listing::Servers(_) | Listing::Events(_) => {}
         }
     }
 
     /// Shows the whole list; `single` if one thing was asked for, which is then no list in JSON and YAML.
     pub(in crate::cli::command) fn show(&self, single: bool, console: &mut Console) -> Result<(), Failure> {
-        match console.format {
-            Format::Json | Format::Yaml => with_items!(self, kind, items => match items.as_slice() {
+        match (console.format, self) {
+            // Whole: it says who answered, and whether anybody confirmed it.
+            (Format::Json | Format::Yaml, Listing::Servers(list)) if !single => {
+                console.document(&Document::new("ServerList", list))
+            }
+            (Format::Json | Format::Yaml, _) => with_items!(self, kind, items => match items.as_slice() {
                 [only] if single && !kind.0.is_empty() => console.document(&Document::new(kind.0, only)),
                 _ => console.document(&Document::new(kind.1, &Items { items })),
             }),
-            Format::Name => self.names().iter().try_for_each(|name| console.data(name)),
-            Format::Table | Format::Wide => {
+            (Format::Name, _) => self.names().iter().try_for_each(|name| console.data(name)),
+            (Format::Table | Format::Wide, _) => {
                 if self.is_empty() {
                     console.say("nothing found");
                     return Ok(());
@@ -113,6 +122,7 @@ impl Listing {
             Listing::Permits(list) => {
                 list.items.iter().map(|permit| format!("permit/{}/{}", permit.cluster, permit.kind)).collect()
             }
+            Listing::Servers(list) => list.items.iter().map(show::server_name).collect(),
             Listing::Events(list) => list.items.iter().map(event_name).collect(),
         }
     }
@@ -125,6 +135,7 @@ impl Listing {
             Listing::Pools(list) => show::pool_table(&list.items, wide),
             Listing::Tokens(list) => show::token_table(&list.items, wide, now),
             Listing::Permits(list) => show::permit_table(&list.items, wide, now),
+            Listing::Servers(list) => show::server_table(&list.items, wide, now),
             Listing::Events(list) => show::event_table(&list.items, wide, now),
         }
     }
@@ -135,6 +146,7 @@ impl Listing {
             Listing::Nodes(_) => show::node_widths(),
             Listing::Clusters(_) => show::cluster_widths(),
             Listing::Events(_) => show::event_widths(),
+            Listing::Servers(_) => &[4, 20, 11, 7, 6, 8, 7, 7],
             Listing::Pools(_) | Listing::Tokens(_) | Listing::Permits(_) => &[12, 12, 14, 12, 12, 12, 6, 6],
         }
     }
@@ -150,6 +162,7 @@ impl Listing {
             Listing::Pools(list) => Listing::Pools(PoolList { items: picked(&list.items, keep) }),
             Listing::Tokens(list) => Listing::Tokens(TokenList { items: picked(&list.items, keep) }),
             Listing::Permits(list) => Listing::Permits(PermitList { items: picked(&list.items, keep) }),
+            Listing::Servers(list) => Listing::Servers(ServerList { items: picked(&list.items, keep), ..list.clone() }),
             Listing::Events(list) => Listing::Events(EventList { items: picked(&list.items, keep) }),
         }
     }
