@@ -21,6 +21,9 @@ const ANSWER_MAX: Duration = Duration::from_secs(30);
 /// Largest answer in bytes: ten thousand nodes with their facts and steps are about 30 MiB.
 const MESSAGE_MAX: usize = 64 << 20;
 
+/// What a server gets at least of that time: a fail-over takes about a second, an answer on a bad line a few.
+const SHARE_MIN: Duration = Duration::from_secs(5);
+
 /// A client of the admin API.
 pub(crate) type Client = AdminServiceClient<Channel>;
 
@@ -36,6 +39,14 @@ pub(crate) struct Session {
 struct Server {
     uri: Uri,
     channel: tokio::sync::OnceCell<Channel>,
+}
+
+/// Why one server gave no answer.
+enum Missed {
+    /// It said why, or was not reached.
+    Failed(Failure),
+    /// It took the request and said nothing in time. Another server answers the same request id once.
+    Silent(Failure),
 }
 
 /// A new name for a changing request. A repeat under the same name is done once.
@@ -76,7 +87,8 @@ impl Session {
         self.servers.get(self.current.get()).map(|server| server.uri.to_string()).unwrap_or_default()
     }
 
-    /// Makes one call, to each server in turn until one can serve it. For a stream this is its opening.
+    /// Makes one call, to each server in turn until one can serve it. For a stream this is its opening. A server that does not
+    /// answer in its share of the time is left for the next one.
     ///
     /// `call` may be called several times and must then send the same request, its id included, so that a change whose
     /// answer was lost is not made twice.
@@ -88,41 +100,49 @@ impl Session {
         call: impl AsyncFn(Client) -> Result<Response<T>, Status>,
     ) -> Result<T, Failure> {
         let mut failures: Vec<Failure> = Vec::new();
+        let mut silent = None;
         for _ in 0..self.servers.len() {
-            let failure = match self.attempt(&call).await {
+            match self.attempt(&call).await {
                 Ok(answer) => return Ok(answer),
-                Err(failure) => failure,
-            };
-            if failure.exit != Exit::Unreachable {
-                return Err(failure);
+                Err(Missed::Silent(failure)) => silent = Some(failure),
+                Err(Missed::Failed(failure)) if failure.exit != Exit::Unreachable => return Err(failure),
+                Err(Missed::Failed(failure)) => failures.push(failure),
             }
-            failures.push(failure);
             self.current.set((self.current.get() + 1) % self.servers.len());
         }
-        Err(unreachable(failures))
+        Err(silent.unwrap_or_else(|| unreachable(failures)))
     }
 
-    async fn attempt<T>(&self, call: &impl AsyncFn(Client) -> Result<Response<T>, Status>) -> Result<T, Failure> {
-        let channel = self.channel().await?;
+    async fn attempt<T>(&self, call: &impl AsyncFn(Client) -> Result<Response<T>, Status>) -> Result<T, Missed> {
+        let within = self.share();
+        let channel = self.channel(within).await.map_err(Missed::Failed)?;
         let client = AdminServiceClient::new(channel).max_decoding_message_size(MESSAGE_MAX);
-        match tokio::time::timeout(self.timeout, call(client)).await {
+        match tokio::time::timeout(within, call(client)).await {
             Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(self.refused(&status)),
-            Err(_) => Err(Failure::new(
-                Exit::Failed,
-                format!("{} did not answer within {:?}; whether it acted is not known", self.server(), self.timeout),
-            )
-            .with_next("look before you repeat a change: muster status")),
+            Ok(Err(status)) => Err(Missed::Failed(self.refused(&status))),
+            Err(_) => Err(Missed::Silent(
+                Failure::new(
+                    Exit::Failed,
+                    format!("{} did not answer within {within:?}; whether it acted is not known", self.server()),
+                )
+                .with_next("look before you repeat a change: muster status"),
+            )),
         }
     }
 
-    async fn channel(&self) -> Result<Channel, Failure> {
+    /// The time that one server gets, so that one that stands still leaves some for the others.
+    fn share(&self) -> Duration {
+        let servers = u32::try_from(self.servers.len()).unwrap_or(u32::MAX).max(1);
+        (self.timeout / servers).max(SHARE_MIN).min(self.timeout)
+    }
+
+    async fn channel(&self, within: Duration) -> Result<Channel, Failure> {
         let Some(server) = self.servers.get(self.current.get()) else {
             return Err(Failure::new(Exit::Invalid, "the context names no server"));
         };
         let connecting = async {
             match &self.tls {
-                Some(tls) => connect::connect(&server.uri, Arc::clone(tls), self.timeout).await,
+                Some(tls) => connect::connect(&server.uri, Arc::clone(tls), within).await,
                 None => plaintext(&server.uri).await,
             }
         };
