@@ -1,7 +1,7 @@
 //! The harness of the scenarios: the real binaries, real sockets and real disks, and nothing faked but kubeadm.
 //!
 //! In reading order: `binaries` builds what is tested, `process` starts and kills it, [`Server`] is a server with an
-//! operator beside it, [`Machine`] a rehearsed machine, [`eventually`] the only way to wait. [`raw`] speaks to a server
+//! operator beside it, [`Fleet`] several of them, [`Machine`] a rehearsed machine, [`eventually`] the only way to wait. [`raw`] speaks to a server
 //! without any program of ours in between, and [`secrets`] looks for every secret of a fleet where it must not be. [`house`]
 //! reads the repository itself.
 //!
@@ -11,6 +11,7 @@ mod binaries;
 mod cluster_file;
 pub mod disk;
 mod eventually;
+mod fleet;
 pub mod house;
 mod loopback;
 mod machine;
@@ -24,7 +25,8 @@ pub mod simulation;
 pub use binaries::{Binaries, binaries};
 pub use cluster_file::{ClusterFile, Enrolment};
 pub use eventually::{MOMENT, SOON, WHILE, eventually, eventually_async};
+pub use fleet::Fleet;
 pub use machine::Machine;
 pub use process::Output;
 pub use sampler::Sampler;
-pub use server::{Door, Server, demo};
+pub use server::{Door, Server, ServerSettings, demo};

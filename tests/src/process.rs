@@ -120,7 +120,8 @@ impl Process {
         self.signal(Signal::TERM)
     }
 
-    fn signal(&mut self, signal: Signal) -> Result<()> {
+    /// Sends a signal to it and its children, if it has not ended.
+    pub(crate) fn signal(&mut self, signal: Signal) -> Result<()> {
         if self.ended()?.is_some() {
             return Ok(());
         }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -24,12 +25,30 @@ pub struct Door {
     pub pin: String,
 }
 
+/// Settings that scenarios vary.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// Levels of its log.
+    pub log: String,
+    /// Engine of its log: `sled` or `redb`.
+    pub engine: &'static str,
+    /// A library to load into it, with the text of `SHIM`.
+    pub preload: Option<(PathBuf, String)>,
+}
+
+impl Default for ServerSettings {
+    fn default() -> Self {
+        Self { log: "info,openraft=warn".to_owned(), engine: "sled", preload: None }
+    }
+}
+
 /// A server of its own fleet, on a loopback address of its own; it keeps ports and data over its deaths. Dropping it kills
 /// it and removes everything, unless `MUSTER_TESTS_KEEP` is set.
 pub struct Server {
     home: PathBuf,
     address: Loopback,
     process: Option<Process>,
+    preload: Option<(PathBuf, String)>,
     // Last, so that the process is dead before its files go.
     _directory: Option<TempDir>,
 }
@@ -59,14 +78,23 @@ impl Server {
     /// # Errors
     /// If they can't be written.
     pub fn prepared(log_level: &str) -> Result<Self> {
+        Self::prepared_with(&ServerSettings { log: log_level.to_owned(), ..ServerSettings::default() })
+    }
+
+    /// The same with settings.
+    ///
+    /// # Errors
+    /// As [`Server::prepared`].
+    pub fn prepared_with(settings: &ServerSettings) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("muster-scenario-").tempdir()?;
         let address = Loopback::reserve()?;
         let (home, directory) = match std::env::var_os("MUSTER_TESTS_KEEP") {
             Some(_) => (directory.keep(), None),
             None => (directory.path().to_owned(), Some(directory)),
         };
-        let server = Self { home, address, process: None, _directory: directory };
-        server.configure(&server.data_dir(), log_level)?;
+        let preload = settings.preload.clone();
+        let server = Self { home, address, process: None, preload, _directory: directory };
+        server.configure(&server.data_dir(), settings)?;
         Ok(server)
     }
 
@@ -76,15 +104,18 @@ impl Server {
     /// As [`Server::prepared`].
     pub fn rival(&self) -> Result<Self> {
         let rival = Self::prepared("info")?;
-        rival.configure(&self.data_dir(), "info")?;
+        rival.configure(&self.data_dir(), &ServerSettings::default())?;
         Ok(rival)
     }
 
-    fn configure(&self, data_dir: &Path, log_level: &str) -> Result<()> {
+    fn configure(&self, data_dir: &Path, settings: &ServerSettings) -> Result<()> {
         let listen = self.address.address;
         let data_dir = data_dir.display();
-        let text =
-            format!("[server]\ndata_dir = \"{data_dir}\"\nlisten = \"{listen}\"\n[log]\nlevel = \"{log_level}\"\n");
+        let ServerSettings { log, engine, .. } = settings;
+        let text = format!(
+            "[server]\ndata_dir = \"{data_dir}\"\nlisten = \"{listen}\"\npromote_after = \"500ms\"\n\
+             [storage]\nbackend = \"{engine}\"\n[log]\nlevel = \"{log}\"\n"
+        );
         Ok(fs::write(self.home.join("server.toml"), text)?)
     }
 
@@ -95,10 +126,58 @@ impl Server {
     pub fn start(&mut self) -> Result<()> {
         ensure!(self.process.is_none(), "the server runs already");
         let mut serve = command(&binaries()?.muster, &self.home);
-        serve.arg("serve").arg("--config").arg(self.home.join("server.toml"));
+        serve.arg("serve").arg("--config").arg(self.settings_file());
         serve.env("MUSTER_CONFIG", self.operator_config());
+        if let Some((library, setting)) = &self.preload {
+            serve.env("LD_PRELOAD", library).env("SHIM", setting);
+        }
         self.process = Some(Process::start(serve, "", &self.log_file())?);
         Ok(())
+    }
+
+    /// Starts `muster server join` for this host; its end is seen with [`Server::wait_end`].
+    ///
+    /// # Errors
+    /// If it can't be started, or something runs already.
+    pub fn ask_to_join(&mut self, door: &Door, token: &str) -> Result<()> {
+        ensure!(self.process.is_none(), "the server runs already");
+        let mut join = command(&binaries()?.muster, &self.home);
+        let url = format!("https://{}", door.server);
+        join.args(["server", "join", &url, "--ca", &door.pin, "--token-file", "-"]);
+        join.arg("--config").arg(self.settings_file());
+        self.process = Some(Process::start(join, token, &self.log_file())?);
+        Ok(())
+    }
+
+    /// Takes a process that has ended for gone, so that another can be started.
+    pub fn forget_process(&mut self) {
+        self.process = None;
+    }
+
+    /// Whether its process was started and not taken away since.
+    pub fn runs(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// SIGSTOP: it stands still and keeps all that it holds.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn pause(&mut self) -> Result<()> {
+        self.process.as_mut().context("the server does not run")?.signal(Signal::STOP)
+    }
+
+    /// SIGCONT: it goes on.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn go_on(&mut self) -> Result<()> {
+        self.process.as_mut().context("the server does not run")?.signal(Signal::CONT)
+    }
+
+    /// Its settings.
+    pub fn settings_file(&self) -> PathBuf {
+        self.home.join("server.toml")
     }
 
     /// Waits until it is ready.
