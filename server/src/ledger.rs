@@ -7,6 +7,7 @@ pub(crate) mod testing;
 use std::time::{Duration, Instant};
 
 use muster_state::{Change, NodeId, Refusal, Request, State, VerbOf};
+use tokio::sync::watch;
 
 use crate::{
     consensus::{self, Changes, Consensus, Update},
@@ -22,6 +23,8 @@ const PROPOSE_WITHIN: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub struct Ledger {
     consensus: Consensus<State>,
+    /// The only term in which its verbs may be carried out.
+    fence: Option<u64>,
 }
 
 /// Why a verb was not carried out.
@@ -45,7 +48,8 @@ impl ProposeError {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Refused(refusal) => refusal.word(),
-            Self::Consensus(consensus::ProposeError::NotLeader { .. }) => "NotLeader",
+            Self::Consensus(consensus::ProposeError::NoLeader) => "NoLeader",
+            Self::Consensus(consensus::ProposeError::Fenced) => "Fenced",
             Self::Consensus(consensus::ProposeError::Overloaded) => "Overloaded",
             Self::Consensus(consensus::ProposeError::Unavailable) => "Stopping",
             Self::Consensus(consensus::ProposeError::TooLarge { .. }) => "TooLarge",
@@ -58,7 +62,20 @@ impl ProposeError {
 impl Ledger {
     /// A ledger over this server's consensus.
     pub fn new(consensus: Consensus<State>) -> Self {
-        Self { consensus }
+        Self { consensus, fence: None }
+    }
+
+    /// The same for work that only the leader of the term does: what it proposes is carried out in that term or not at all.
+    #[must_use]
+    pub fn as_leader(&self, term: u64) -> Self {
+        Self { consensus: self.consensus.clone(), fence: Some(term) }
+    }
+
+    /// Whether this server leads, in which term, and may act on it; its state then holds everything committed before the term.
+    /// It can be late by a moment: use [`Ledger::as_leader`] or [`Ledger::propose_as_leader`] for what must not be done late.
+    #[must_use]
+    pub fn leadership(&self) -> watch::Receiver<Option<u64>> {
+        self.consensus.leadership()
     }
 
     /// Carries out one of Muster's own verbs, which are safe to repeat.
@@ -71,9 +88,34 @@ impl Ledger {
         self.carry_out(Some(request), verb).await
     }
 
+    /// Carries out a verb as the leader of the term, or not at all.
+    pub async fn propose_as_leader<V: VerbOf>(&self, term: u64, verb: V) -> Result<V::Reply, ProposeError> {
+        self.as_leader(term).propose(verb).await
+    }
+
+    /// Runs `work` in each term in which this server leads, with a ledger whose verbs are carried out in that term only, and ends
+    /// it when the term does. Returns when the server stops.
+    pub async fn while_leading<W: Future<Output = ()>>(&self, mut work: impl FnMut(Self) -> W) {
+        let mut leadership = self.leadership();
+        loop {
+            let term = *leadership.borrow_and_update();
+            let working = async {
+                if let Some(term) = term {
+                    work(self.as_leader(term)).await;
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                biased;
+                changed = leadership.changed() => if changed.is_err() { return },
+                () = working => {}
+            }
+        }
+    }
+
     async fn carry_out<V: VerbOf>(&self, request: Option<Request>, verb: V) -> Result<V::Reply, ProposeError> {
         let began = Instant::now();
-        let outcome = self.consensus.perform(request, verb, PROPOSE_WITHIN).await;
+        let outcome = self.consensus.perform(self.fence, request, verb, PROPOSE_WITHIN).await;
         let result = match &outcome {
             Ok(Ok(_)) => Proposal::Done,
             Ok(Err(_)) => Proposal::Refused,
@@ -88,7 +130,7 @@ impl Ledger {
         self.consensus.read(look)
     }
 
-    /// Looks at state that holds everything acknowledged by anyone before this call (a quorum round).
+    /// Looks at state that holds everything acknowledged by anyone before this call (a quorum round), on any server.
     pub async fn linearizable_read<T>(&self, look: impl FnOnce(&State) -> T) -> Result<T, ReadError> {
         self.consensus.linearizable_read(PROPOSE_WITHIN, look).await
     }
@@ -96,11 +138,6 @@ impl Ledger {
     /// Watches changes from now on. To miss nothing, watch first and read after.
     pub fn watch(&self) -> Watch {
         Watch { changes: self.consensus.watch() }
-    }
-
-    /// Whether this server leads, as far as it knows. Another may lead by now: whoever acts on it must be safe when late.
-    pub fn leads(&self) -> bool {
-        self.status().role == consensus::Role::Leader
     }
 
     /// How consensus is doing.

@@ -4,6 +4,7 @@
 //! <data directory>/
 //!   LOCK              flock and pid of the server that owns the directory
 //!   CURRENT           names the log directory that is live and its engine; written last at creation
+//!   GENERATION        how often a server was started here
 //!   WITNESS           how far the log must reach, kept outside the engine
 //!   log-000001/       the engine's own files
 //!   snapshots/        one file per snapshot, the newest two are kept

@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use muster_state::record::Purpose;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{Planned, View, plan};
 use crate::{
     clock::now_ms,
+    consensus,
     ledger::ProposeError,
     operations::{OperationError, Unsealed, mint_token},
 };
@@ -17,16 +19,21 @@ const TICK: Duration = Duration::from_secs(1);
 /// Changes come in bursts (a thousand hellos); one look covers those of this long.
 const SETTLE: Duration = Duration::from_millis(5);
 
-/// Plans and proposes until shutdown.
+/// Plans and proposes until shutdown, in each term in which this server leads.
 pub async fn run(server: Unsealed, shutdown: CancellationToken) {
+    let leading = server.ledger.while_leading(|ledger| conduct_term(Unsealed { ledger, ..server.clone() }));
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = leading => {}
+    }
+}
+
+async fn conduct_term(server: Unsealed) {
     let mut watch = server.ledger.watch();
     let mut attached = server.sessions.changed();
     loop {
-        if server.ledger.leads() {
-            conduct(&server).await;
-        }
+        conduct(&server).await;
         tokio::select! {
-            () = shutdown.cancelled() => return,
             () = tokio::time::sleep(TICK) => {}
             changed = watch.any() => if changed.is_err() { return },
             _ = attached.changed() => {}
@@ -38,14 +45,13 @@ pub async fn run(server: Unsealed, shutdown: CancellationToken) {
 async fn conduct(server: &Unsealed) {
     let attached = server.sessions.attached();
     let planned = server.ledger.read(|state| plan(View { state, now_ms: now_ms(), attached: &attached }));
-    // Together, so that the batcher folds them into one entry; each verb checks for itself.
-    let carried_out = planned.into_iter().map(|planned| {
+    // Together, so that the batcher folds them into one entry; each verb checks for itself. They end with the term.
+    let mut tasks = JoinSet::new();
+    for planned in planned {
         let server = server.clone();
-        tokio::spawn(async move { carry_out(&server, planned).await })
-    });
-    for task in carried_out.collect::<Vec<_>>() {
-        let _ = task.await;
+        tasks.spawn(async move { carry_out(&server, planned).await });
     }
+    while tasks.join_next().await.is_some() {}
 }
 
 async fn carry_out(server: &Unsealed, planned: Planned) {
@@ -63,6 +69,8 @@ async fn carry_out(server: &Unsealed, planned: Planned) {
         Ok(()) => {}
         // The state had moved on; the next plan starts from there.
         Err(ProposeError::Refused(refusal)) => tracing::debug!(why = %refusal, "a planned step was refused"),
+        // Another server leads, and plans.
+        Err(ProposeError::Consensus(consensus::ProposeError::Fenced)) => {}
         Err(err) => tracing::warn!(err = %err, "a planned step could not be proposed"),
     }
 }

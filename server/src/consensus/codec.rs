@@ -5,29 +5,36 @@
 //! ```text
 //! entry    = format:u8 kind:u8 term:u64be body      the index is the storage record's
 //!   kind 0 = blank, no body
-//!   kind 1 = batch,      {"now_ms":1,"commands":[…]}
+//!   kind 1 = batch,      {"now_ms":1,"commands":[…],"parcels":[{"server":1,"generation":2,"sequence":3,"floor":3,"commands":1}]}
 //!   kind 2 = membership, {"configs":[[1]],"peers":{"1":{"address":"…"}}}
 //! vote     = {"format":1,"term":3,"server":1,"committed":true}
 //! log id   = {"format":1,"term":3,"index":9}
 //! snapshot's meta = {"format":1,"last":{…},"membership_at":{…},"configs":[[1]],"peers":{…}}
 //! ```
 //!
+//! A batch's commands belong to its parcels in order, by number; `"fence":5` in a parcel names the only term it may be carried out
+//! in. A batch without `parcels` was written when a group had one server: all of it is carried out. What a snapshot's state looks
+//! like is said in [`snapshot`].
+//!
 //! A record of a later format, of an unknown kind or with an unknown command stops the server: to skip it would let this
 //! replica's state drift from the others'.
 
+mod batch;
 mod parcel;
+mod snapshot;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_state::Stamp;
 use openraft::{CommittedLeaderId, EntryPayload};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::machine::Machine;
-use super::types::{Batch, Entry, LogId, Membership, Peer, SnapshotMeta, StoredMembership, Vote};
+use super::types::{Entry, LogId, Membership, Peer, SnapshotMeta, StoredMembership, Vote};
 
+pub use batch::{Rendered, batch, pack, parse_batch};
 pub use parcel::{parse_parcel, render_parcel};
+pub(super) use snapshot::{parse_state, render_state};
 
 /// The number of the format described in the header of this file.
 pub const FORMAT: u8 = 1;
@@ -64,73 +71,8 @@ impl Error {
     }
 }
 
-/// A command whose JSON was rendered when it was proposed, so that its size is known and nothing is rendered twice.
-pub struct Rendered<M: Machine> {
-    command: M::Command,
-    json: String,
-}
-
-impl<M: Machine> Rendered<M> {
-    /// Renders the command.
-    ///
-    /// # Errors
-    /// [`Error::Form`] for a command that has no JSON, such as a map with keys that are no strings.
-    pub fn new(command: M::Command) -> Result<Self, Error> {
-        let json = serde_json::to_string(&command).map_err(|error| Error::form("a command", place(&error)))?;
-        Ok(Self { command, json })
-    }
-
-    fn parse(json: &[u8]) -> Result<Self, Error> {
-        let json = std::str::from_utf8(json).map_err(|_| Error::form("a command", "not UTF-8"))?;
-        let command = from_json("a command", json.as_bytes())?;
-        Ok(Self { command, json: json.to_owned() })
-    }
-
-    /// The command.
-    #[must_use]
-    pub fn command(&self) -> &M::Command {
-        &self.command
-    }
-
-    /// Bytes it will add to a batch.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
-        self.json.len() + 1
-    }
-}
-
-/// Bytes of an entry beside its commands, at most: its head, the stamp, brackets.
-pub const BATCH_OVERHEAD_BYTES: usize = 128;
-
-/// Puts commands into one batch.
-#[must_use]
-pub fn batch<M: Machine>(stamp: Stamp, rendered: Vec<Rendered<M>>) -> Batch<M> {
-    let json = batch_json(stamp, rendered.iter().map(|one| one.json.as_str()));
-    Batch::from_parts(stamp, rendered.into_iter().map(|one| one.command).collect(), json)
-}
-
-/// The JSON of a batch of commands that are JSON already.
-fn batch_json<'a>(stamp: Stamp, commands: impl Iterator<Item = &'a str>) -> String {
-    let commands: Vec<&str> = commands.collect();
-    format!("{{\"now_ms\":{},\"commands\":[{}]}}", stamp.now_ms, commands.join(","))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BatchForm<C> {
-    now_ms: u64,
-    commands: Vec<C>,
-}
-
-/// Reads a batch.
-///
-/// # Errors
-/// [`Error::Form`], also for a command this program does not know.
-pub fn parse_batch<M: Machine>(json: &str) -> Result<Batch<M>, Error> {
-    let form: BatchForm<M::Command> = from_json("a batch of commands", json.as_bytes())?;
-    let stamp = Stamp { now_ms: form.now_ms };
-    Ok(Batch::from_parts(stamp, form.commands, json.to_owned()))
-}
+/// Bytes of an entry beside its commands, at most, if it has one parcel: its head, the stamp, the heading.
+pub const BATCH_OVERHEAD_BYTES: usize = 384;
 
 /// The payload of the storage record for an entry.
 #[must_use]
@@ -138,7 +80,7 @@ pub fn render_entry<M: Machine>(entry: &Entry<M>) -> Vec<u8> {
     let (kind, body) = match &entry.payload {
         EntryPayload::Blank => (BLANK, Vec::new()),
         EntryPayload::Normal(batch) => (BATCH, batch.json().as_bytes().to_vec()),
-        EntryPayload::Membership(membership) => (MEMBERSHIP, to_json(&MembershipForm::new(membership))),
+        EntryPayload::Membership(membership) => (MEMBERSHIP, to_json(&MembershipForm::new(membership)).into_bytes()),
     };
     let mut bytes = Vec::with_capacity(ENTRY_HEAD_BYTES + body.len());
     bytes.extend_from_slice(&[FORMAT, kind]);
@@ -190,6 +132,7 @@ pub fn render_vote(vote: &Vote) -> Vec<u8> {
         server: vote.leader_id.voted_for,
         committed: vote.committed,
     })
+    .into_bytes()
 }
 
 /// Reads a vote.
@@ -205,7 +148,7 @@ pub fn parse_vote(bytes: &[u8]) -> Result<Vote, Error> {
 /// Renders a log id.
 #[must_use]
 pub fn render_log_id(id: &LogId) -> Vec<u8> {
-    to_json(&PositionForm { format: FORMAT, term: id.leader_id.term, index: id.index })
+    to_json(&PositionForm { format: FORMAT, term: id.leader_id.term, index: id.index }).into_bytes()
 }
 
 /// Reads a log id.
@@ -227,6 +170,7 @@ pub fn render_meta(meta: &SnapshotMeta) -> Vec<u8> {
         configs,
         peers,
     })
+    .into_bytes()
 }
 
 /// Reads what [`render_meta`] made.
@@ -314,9 +258,8 @@ struct FormatOnly {
     format: u64,
 }
 
-fn to_json(form: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(form)
-        .expect("these forms have string keys and no maps of other kinds, so they always have a JSON")
+fn to_json(form: &impl Serialize) -> String {
+    serde_json::to_string(form).expect("these forms have keys that are strings or numbers, so they always have a JSON")
 }
 
 fn from_json<T: DeserializeOwned>(what: &'static str, bytes: &[u8]) -> Result<T, Error> {

@@ -2,14 +2,24 @@
 
 use std::time::Duration;
 
-use super::error::ReadError;
+use super::error::{ForwardError, ReadError};
 use super::machine::Machine;
+use super::parcel::{Forwarded, Parcel};
 use super::transport::{Transport, TransportError};
 use super::types::{Peer, ServerId};
 
 /// What consensus itself sends to peers, beside what openraft does.
 #[async_trait::async_trait]
 pub(super) trait Courier<M: Machine>: Send + Sync {
+    /// See [`Transport::forward`].
+    async fn forward(
+        &self,
+        to: ServerId,
+        peer: Peer,
+        parcel: Parcel<M>,
+        within: Duration,
+    ) -> Result<Result<Forwarded, ForwardError>, TransportError>;
+
     /// See [`Transport::read_index`].
     async fn read_index(
         &self,
@@ -24,6 +34,17 @@ pub(super) trait Courier<M: Machine>: Send + Sync {
 
 #[async_trait::async_trait]
 impl<M: Machine, T: Transport<M>> Courier<M> for T {
+    async fn forward(
+        &self,
+        to: ServerId,
+        peer: Peer,
+        parcel: Parcel<M>,
+        within: Duration,
+    ) -> Result<Result<Forwarded, ForwardError>, TransportError> {
+        let sent = Transport::forward(self, to, &peer, parcel, within);
+        tokio::time::timeout(within, sent).await.unwrap_or(Err(TransportError::TimedOut))
+    }
+
     async fn read_index(
         &self,
         to: ServerId,

@@ -3,7 +3,7 @@
 use openraft::error::Fatal;
 
 use super::codec;
-use super::types::{Peer, ServerId};
+use super::types::ServerId;
 use crate::storage;
 
 /// Why consensus could not be started. The server must not serve.
@@ -26,12 +26,12 @@ pub enum OpenError {
 /// Why a command got no reply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
-    /// Another server leads; nothing was proposed.
-    #[error("this server does not lead{}", leader.as_ref().map(|(id, _)| format!("; server {id} does")).unwrap_or_default())]
-    NotLeader {
-        /// Who does, as far as this server knows; nobody during an election.
-        leader: Option<(ServerId, Peer)>,
-    },
+    /// Nobody leads, and nobody did until the time was up; nothing was proposed.
+    #[error("no server leads: a majority of the voters cannot reach each other")]
+    NoLeader,
+    /// It was meant for a term that is over; nothing was carried out.
+    #[error("the term in which this was to be done is over")]
+    Fenced,
     /// Too many commands wait; nothing was proposed.
     #[error("too many commands are waiting")]
     Overloaded,
@@ -55,13 +55,13 @@ pub enum ProposeError {
 }
 
 impl ProposeError {
-    /// True if the same command may be sent again as it is, here or to the leader. After [`ProposeError::TimedOut`] only a
+    /// True if the same command may be sent again as it is, here or to another server. After [`ProposeError::TimedOut`] only a
     /// command that its state machine tells apart from a repeat may.
     #[must_use]
     pub fn may_retry(&self) -> bool {
         match self {
-            Self::NotLeader { .. } | Self::Overloaded | Self::Unavailable => true,
-            Self::TooLarge { .. } | Self::Malformed | Self::TimedOut => false,
+            Self::NoLeader | Self::Overloaded | Self::Unavailable => true,
+            Self::Fenced | Self::TooLarge { .. } | Self::Malformed | Self::TimedOut => false,
         }
     }
 }
@@ -95,9 +95,12 @@ pub enum ForwardError {
     /// Too many parcels wait; nothing was proposed.
     #[error("too many commands are waiting")]
     Overloaded,
-    /// This server takes no parcels now; nothing was proposed.
+    /// This server is stopping; nothing was proposed.
     #[error("this server is stopping")]
     Unavailable,
+    /// The parcel is larger than parcels are, or of another server than its sender; nothing was proposed.
+    #[error("the parcel is not one that its sender may send")]
+    Malformed,
     /// It was proposed, but leadership was lost or time ran out: it may be applied, or may be yet. Send it again.
     #[error("whether the commands were carried out is not known")]
     Unknown,

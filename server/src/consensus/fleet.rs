@@ -36,18 +36,19 @@ impl Machine for State {
 
 impl Fleet {
     /// Has a verb carried out and gives its typed reply; a refusal is the state's answer, an error is none. `request` tells a
-    /// retry apart from a new request, where that matters.
+    /// retry apart from a new request, where that matters; `fence` is the only term it may be carried out in.
     ///
     /// # Errors
     /// [`ProposeError`].
     pub async fn perform<V: VerbOf>(
         &self,
+        fence: Option<u64>,
         request: Option<Request>,
         verb: V,
         within: Duration,
     ) -> Result<Result<V::Reply, Refusal>, ProposeError> {
         let id = request.as_ref().map(|request| request.id.clone()).unwrap_or_default();
-        let reply = self.propose(Command { request, verb: verb.into() }, within).await?;
+        let reply = self.propose_fenced(fence, Command { request, verb: verb.into() }, within).await?;
         // A stored reply of another verb comes back when a request id is used for two verbs with the same body.
         Ok(reply.and_then(|reply| V::reply(reply).ok_or(Refusal::RequestReused(id))))
     }

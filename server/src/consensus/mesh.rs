@@ -29,6 +29,8 @@ pub(crate) struct Mesh {
 struct Ways {
     doors: BTreeMap<ServerId, PeerHandle<Toy>>,
     cut: BTreeSet<(ServerId, ServerId)>,
+    /// Servers that never hear what became of what they forwarded.
+    deaf: BTreeSet<ServerId>,
 }
 
 impl Mesh {
@@ -43,9 +45,21 @@ impl Mesh {
         }
     }
 
+    /// Cuts one way: what `from` sends does not reach `to`.
+    pub(crate) fn cut(&self, from: ServerId, to: ServerId) {
+        self.ways().cut.insert((from, to));
+    }
+
+    /// What the server forwards arrives, and the answer is lost.
+    pub(crate) fn lose_answers_to(&self, id: ServerId) {
+        self.ways().deaf.insert(id);
+    }
+
     /// Mends every way.
     pub(crate) fn mend(&self) {
-        self.ways().cut.clear();
+        let mut ways = self.ways();
+        ways.cut.clear();
+        ways.deaf.clear();
     }
 
     fn door(&self, from: ServerId, to: ServerId) -> Result<PeerHandle<Toy>, TransportError> {
@@ -65,7 +79,7 @@ pub(crate) struct MeshEnd {
 impl MeshEnd {
     /// A cut that comes while the other end works loses the answer.
     fn answered<T>(&self, to: ServerId, answer: T) -> Result<T, TransportError> {
-        self.mesh.door(to, self.from).map(|_| answer)
+        self.mesh.door(self.from, to).map(|_| answer)
     }
 }
 
@@ -105,6 +119,9 @@ impl Transport<Toy> for MeshEnd {
         _: Duration,
     ) -> Result<Result<Forwarded, ForwardError>, TransportError> {
         let answer = self.mesh.door(self.from, to)?.forward(self.from, parcel).await?;
+        if self.mesh.ways().deaf.contains(&self.from) {
+            return Err(TransportError::TimedOut);
+        }
         self.answered(to, answer)
     }
 
@@ -129,6 +146,17 @@ pub(crate) struct Group {
 
 pub(crate) fn peer(id: ServerId) -> Peer {
     Peer { address: format!("server-{id}:9446") }
+}
+
+/// Servers of a test that failed still run, and would end the process when their disk goes: its message is worth more.
+impl Drop for Group {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for (_, home) in std::mem::take(&mut self.homes) {
+                let _ = home.keep();
+            }
+        }
+    }
 }
 
 impl Group {

@@ -93,6 +93,13 @@ impl Default for Timings {
     }
 }
 
+impl Timings {
+    /// A leader that no majority has answered for so long takes nothing more on: another may lead by then.
+    pub(super) fn lost_after(self) -> Duration {
+        self.election_max + self.election_min
+    }
+}
+
 /// openraft's settings; its defaults are for tests on one machine.
 pub(super) fn config(snapshot_every: u64, timings: Timings) -> Result<Config, OpenError> {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);

@@ -4,27 +4,36 @@ use std::sync::Arc;
 
 use openraft::ServerState;
 use openraft::error::{CheckIsLeaderError, RaftError};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::error::{ForwardError, ReadError};
 use super::machine::Machine;
 use super::parcel::{Forwarded, Parcel};
+use super::proposer::Arrived;
 use super::receiving::Receiving;
+use super::state_machine::Shared;
 use super::transport::{Append, Appended, Ballot, Installed, SnapshotChunk, TransportError, Voted};
 use super::types::{Raft, ServerId, Vote};
 
 /// The door for other servers. Cheap to clone; it does not keep consensus running.
 ///
-/// `from` is the sender, as the wire has authenticated it. Who does not belong to the group is refused: its message is not
-/// looked at.
+/// `from` is the sender, as the wire has authenticated it. Who does not belong to the group, as far as this server can know, is
+/// refused: its message is not looked at.
 pub struct PeerHandle<M: Machine> {
     raft: Raft<M>,
+    shared: Arc<Shared<M>>,
+    arrived: mpsc::Sender<Arrived<M>>,
     receiving: Arc<Mutex<Receiving>>,
 }
 
 impl<M: Machine> Clone for PeerHandle<M> {
     fn clone(&self) -> Self {
-        Self { raft: self.raft.clone(), receiving: self.receiving.clone() }
+        Self {
+            raft: self.raft.clone(),
+            shared: self.shared.clone(),
+            arrived: self.arrived.clone(),
+            receiving: self.receiving.clone(),
+        }
     }
 }
 
@@ -43,8 +52,8 @@ impl From<NotAMember> for TransportError {
 }
 
 impl<M: Machine> PeerHandle<M> {
-    pub(super) fn new(raft: Raft<M>) -> Self {
-        Self { raft, receiving: Arc::default() }
+    pub(super) fn new(raft: Raft<M>, shared: Arc<Shared<M>>, arrived: mpsc::Sender<Arrived<M>>) -> Self {
+        Self { raft, shared, arrived, receiving: Arc::default() }
     }
 
     /// Takes entries or a heartbeat from a leader. A server that has no log yet takes them from any server of the fleet: that is
@@ -62,7 +71,7 @@ impl<M: Machine> PeerHandle<M> {
     /// # Errors
     /// [`NotAMember`].
     pub async fn vote(&self, from: ServerId, rpc: Ballot) -> Result<Voted, NotAMember> {
-        self.admit_member(from)?;
+        self.admit_elector(from)?;
         Ok(self.raft.vote(rpc).await)
     }
 
@@ -92,7 +101,7 @@ impl<M: Machine> PeerHandle<M> {
         Ok(openraft::raft::InstallSnapshotResponse { vote })
     }
 
-    /// Takes commands that another server forwards, if this one leads. It never passes them on.
+    /// Takes commands that another server forwards, if this one leads, and answers when they are applied. It never passes them on.
     ///
     /// # Errors
     /// [`NotAMember`].
@@ -102,8 +111,16 @@ impl<M: Machine> PeerHandle<M> {
         parcel: Parcel<M>,
     ) -> Result<Result<Forwarded, ForwardError>, NotAMember> {
         self.admit_member(from)?;
-        drop(parcel);
-        Ok(Err(ForwardError::Unavailable))
+        if parcel.origin.server != from || !parcel.is_bounded() {
+            return Ok(Err(ForwardError::Malformed));
+        }
+        let (done, answer) = oneshot::channel();
+        Ok(match self.arrived.try_send(Arrived { parcel, done }) {
+            // The task that took it is gone: nobody can say.
+            Ok(()) => answer.await.unwrap_or(Err(ForwardError::Unknown)),
+            Err(mpsc::error::TrySendError::Full(_)) => Err(ForwardError::Overloaded),
+            Err(mpsc::error::TrySendError::Closed(_)) => Err(ForwardError::Unavailable),
+        })
     }
 
     /// Confirms with a quorum that this server leads, and says up to where a state must have got to hold everything that was
@@ -116,14 +133,17 @@ impl<M: Machine> PeerHandle<M> {
         Ok(read_index(&self.raft).await)
     }
 
-    /// Stands for election now, if this server votes. The sender is the leader, which hands over.
+    /// Stands for election now, if this server votes and the sender is the leader, which hands over.
     ///
     /// # Errors
     /// [`NotAMember`].
     pub async fn campaign(&self, from: ServerId) -> Result<(), NotAMember> {
         self.admit_member(from)?;
-        // A core that is gone shows elsewhere.
-        let _ = self.raft.trigger().elect().await;
+        let leader = self.raft.metrics().borrow().current_leader;
+        if leader == Some(from) {
+            // A core that is gone shows elsewhere.
+            let _ = self.raft.trigger().elect().await;
+        }
         Ok(())
     }
 
@@ -139,7 +159,21 @@ impl<M: Machine> PeerHandle<M> {
     }
 
     fn admit_leader(&self, from: ServerId) -> Result<(), NotAMember> {
-        if self.raft.metrics().borrow().last_log_index.is_none() { Ok(()) } else { self.admit_member(from) }
+        if self.raft.metrics().borrow().last_log_index.is_none() { Ok(()) } else { self.admit_elector(from) }
+    }
+
+    /// A server that lags may not know yet of one that joined, votes and leads since; refusing it would leave this one behind for
+    /// ever. Numbers only grow and are never used twice: one above all that were ever members is new, any other that is no member
+    /// has left. The wire has seen its certificate, which an operator approved.
+    fn admit_elector(&self, from: ServerId) -> Result<(), NotAMember> {
+        if self.admit_member(from).is_ok() {
+            return Ok(());
+        }
+        let metrics = self.raft.metrics();
+        let highest_now = metrics.borrow().membership_config.nodes().map(|(id, _)| *id).max();
+        let highest = highest_now.max(Some(self.shared.read().highest_member));
+        let is_new = highest > Some(0) && Some(from) > highest;
+        if is_new { Ok(()) } else { Err(NotAMember { from }) }
     }
 
     fn admit_member(&self, from: ServerId) -> Result<(), NotAMember> {

@@ -3,17 +3,23 @@
 //! State is not durable by itself: at start it is rebuilt from the newest whole snapshot and the log after it.
 
 use std::io::Cursor;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use muster_state::Stamp;
 use openraft::storage::RaftStateMachine;
 use openraft::{EntryPayload, RaftSnapshotBuilder, StorageIOError};
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use super::changes::{Update, WATCHER_ENTRIES_MAX};
 use super::codec;
 use super::error::OpenError;
 use super::machine::Machine;
-use super::types::{Entry, LogId, Replies, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig};
+use super::outbox::Outbox;
+use super::parcel::Outcome;
+use super::settled::Settled;
+use super::types::{
+    Entry, LogId, Membership, Part, ServerId, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig,
+};
 use crate::process::{EndOnPanic, blocking};
 use crate::storage::{
     self,
@@ -24,6 +30,9 @@ use crate::storage::{
 pub struct Shared<M: Machine> {
     current: RwLock<Current<M>>,
     updates: broadcast::Sender<Update<M>>,
+    /// The last entry that can be read.
+    applied: watch::Sender<Option<LogId>>,
+    outbox: OnceLock<Arc<Outbox<M>>>,
 }
 
 /// The state at one point of the log.
@@ -35,6 +44,27 @@ pub struct Current<M: Machine> {
     pub last_applied: Option<LogId>,
     /// The membership as of that entry.
     pub membership: StoredMembership,
+    /// The highest number of any server that ever was a member, as of that entry.
+    pub highest_member: ServerId,
+    settled: Settled<M>,
+}
+
+impl<M: Machine> Current<M> {
+    fn fresh() -> Self {
+        let (last_applied, membership) = Default::default();
+        Self { machine: M::default(), last_applied, membership, highest_member: 0, settled: Settled::default() }
+    }
+
+    fn is_member(&self, server: ServerId) -> bool {
+        self.membership.membership().get_node(&server).is_some()
+    }
+
+    fn change_members(&mut self, id: LogId, membership: Membership) {
+        self.membership = StoredMembership::new(Some(id), membership);
+        let members = self.membership.membership();
+        self.highest_member = members.nodes().map(|(id, _)| *id).max().unwrap_or(0).max(self.highest_member);
+        self.settled.keep_members(|server| members.get_node(&server).is_some());
+    }
 }
 
 impl<M: Machine> Shared<M> {
@@ -50,38 +80,95 @@ impl<M: Machine> Shared<M> {
         self.updates.subscribe()
     }
 
+    /// Watches how far the state has got. A value is seen only once what it says can be read.
+    pub(super) fn applied(&self) -> watch::Receiver<Option<LogId>> {
+        self.applied.subscribe()
+    }
+
+    /// The highest start of this server that the state knows of.
+    pub(super) fn known_generation(&self, server: ServerId) -> u64 {
+        self.read().settled.origins.get(&server).map_or(0, |heard| heard.generation)
+    }
+
+    /// Says whom to tell of what became of this server's own parcels. Only the first word counts.
+    pub(super) fn deliver_to(&self, outbox: Arc<Outbox<M>>) {
+        let _ = self.outbox.set(outbox);
+    }
+
     fn write(&self) -> RwLockWriteGuard<'_, Current<M>> {
         self.current.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Applies one entry. Readers get in between entries, watchers hear of it once readers can see it.
-    fn apply(&self, entry: Entry<M>) -> Replies<M> {
+    /// Applies one entry. Readers get in between entries; watchers and callers hear of it once readers can see it.
+    fn apply(&self, entry: Entry<M>) {
         let index = entry.log_id.index;
-        let mut replies = Vec::new();
-        let mut changes = Vec::new();
+        let mut done = Done { changes: Vec::new(), own: Vec::new() };
         let mut current = self.write();
         match entry.payload {
             EntryPayload::Blank => {}
-            EntryPayload::Membership(membership) => {
-                current.membership = StoredMembership::new(Some(entry.log_id), membership);
-            }
+            EntryPayload::Membership(membership) => current.change_members(entry.log_id, membership),
             EntryPayload::Normal(batch) => {
-                for command in batch.commands() {
-                    let applied = current.machine.apply(index, batch.stamp(), command.clone());
-                    replies.push(applied.reply);
-                    changes.extend(applied.changes);
+                for part in batch.parts() {
+                    self.apply_part(&mut current, entry.log_id, batch.stamp(), part, &mut done);
                 }
             }
         }
         current.last_applied = Some(entry.log_id);
         let stamp = current.machine.latest();
         drop(current);
-        if !changes.is_empty() {
+        if !done.changes.is_empty() {
             // Without watchers there is nobody to tell.
-            let _ = self.updates.send(Update::Changed { index, stamp, changes: changes.into() });
+            let _ = self.updates.send(Update::Changed { index, stamp, changes: done.changes.into() });
         }
-        Replies(replies)
+        if let Some(outbox) = self.outbox.get() {
+            for (sequence, outcome) in &done.own {
+                outbox.settle(*sequence, outcome);
+            }
+        }
     }
+
+    fn apply_part(&self, current: &mut Current<M>, id: LogId, stamp: Stamp, part: &Part<M>, done: &mut Done<M>) {
+        let sender = part.heading.map(|heading| heading.origin.server);
+        let is_member = sender.is_some_and(|server| current.is_member(server));
+        let Current { machine, settled, .. } = current;
+        let mut carry_out = || {
+            let apply = |command: &M::Command| {
+                let applied = machine.apply(id.index, stamp, command.clone());
+                done.changes.extend(applied.changes);
+                applied.reply
+            };
+            part.commands.iter().map(apply).collect()
+        };
+        match &part.heading {
+            None => drop::<Vec<_>>(carry_out()),
+            Some(heading) => {
+                let outcome = settled.settle(heading, id.leader_id.term, is_member, carry_out);
+                if self.outbox.get().is_some_and(|outbox| outbox.sent(&heading.origin)) {
+                    done.own.push((heading.origin.sequence, outcome));
+                }
+            }
+        }
+    }
+
+    fn replace(&self, current: Current<M>) {
+        let settled = current.settled.clone();
+        *self.write() = current;
+        let _ = self.updates.send(Update::Resync);
+        if let Some(outbox) = self.outbox.get() {
+            outbox.settle_from(&settled);
+        }
+        self.note_applied();
+    }
+
+    fn note_applied(&self) {
+        self.applied.send_replace(self.read().last_applied);
+    }
+}
+
+/// What an entry did, for those who are told once it can be read.
+struct Done<M: Machine> {
+    changes: Vec<M::Change>,
+    own: Vec<(u64, Outcome<M>)>,
 }
 
 /// What openraft drives.
@@ -98,10 +185,11 @@ impl<M: Machine> StateMachine<M> {
     pub fn open(snapshots: Snapshots, purged: Option<LogId>) -> Result<Self, OpenError> {
         let current = match snapshots.newest(purged.map(|id| id.index))? {
             Some(snapshot) => restore(&codec::parse_meta(&snapshot.meta)?, &snapshot.state)?,
-            None => Current { machine: M::default(), last_applied: None, membership: StoredMembership::default() },
+            None => Current::fresh(),
         };
         let (updates, _) = broadcast::channel(WATCHER_ENTRIES_MAX);
-        let shared = Arc::new(Shared { current: RwLock::new(current), updates });
+        let applied = watch::Sender::new(current.last_applied);
+        let shared = Arc::new(Shared { current: RwLock::new(current), updates, applied, outbox: OnceLock::new() });
         Ok(Self { shared, snapshots })
     }
 
@@ -113,8 +201,12 @@ impl<M: Machine> StateMachine<M> {
 }
 
 fn restore<M: Machine>(meta: &SnapshotMeta, state: &[u8]) -> Result<Current<M>, codec::Error> {
-    let machine = M::from_snapshot(state).map_err(|detail| codec::Error::form("a snapshot's state", detail))?;
-    Ok(Current { machine, last_applied: meta.last_log_id, membership: meta.last_membership.clone() })
+    let (settled, highest_member, machine) = codec::parse_state::<M>(state)?;
+    let machine = M::from_snapshot(machine).map_err(|detail| codec::Error::form("a snapshot's state", detail))?;
+    let membership = meta.last_membership.clone();
+    // Earlier versions did not keep it.
+    let highest_member = membership.nodes().map(|(id, _)| *id).max().unwrap_or(0).max(highest_member);
+    Ok(Current { machine, last_applied: meta.last_log_id, membership, highest_member, settled })
 }
 
 impl<M: Machine> RaftStateMachine<TypeConfig<M>> for StateMachine<M> {
@@ -125,13 +217,15 @@ impl<M: Machine> RaftStateMachine<TypeConfig<M>> for StateMachine<M> {
         Ok((current.last_applied, current.membership.clone()))
     }
 
-    async fn apply<I>(&mut self, entries: I) -> Result<Vec<Replies<M>>, StorageError>
+    async fn apply<I>(&mut self, entries: I) -> Result<Vec<()>, StorageError>
     where
         I: IntoIterator<Item = Entry<M>> + Send,
         I::IntoIter: Send,
     {
         let _guard = EndOnPanic("applying an entry");
-        Ok(entries.into_iter().map(|entry| self.shared.apply(entry)).collect())
+        let applied = entries.into_iter().map(|entry| self.shared.apply(entry)).collect();
+        self.shared.note_applied();
+        Ok(applied)
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder<M> {
@@ -153,8 +247,7 @@ impl<M: Machine> RaftStateMachine<TypeConfig<M>> for StateMachine<M> {
         // Read it before it is saved: a snapshot this program cannot read must not become the newest.
         let current = restore(meta, &state).map_err(|error| unsaved(meta, &error))?;
         save(self.snapshots.clone(), meta, state).await;
-        *self.shared.write() = current;
-        let _ = self.shared.updates.send(Update::Resync);
+        self.shared.replace(current);
         Ok(())
     }
 
@@ -179,8 +272,11 @@ impl<M: Machine> RaftSnapshotBuilder<TypeConfig<M>> for SnapshotBuilder<M> {
     async fn build_snapshot(&mut self) -> Result<Snapshot<M>, StorageError> {
         let current = self.current.clone();
         let meta = codec::snapshot_meta(current.last_applied, current.membership.clone());
-        let state = blocking(move || current.machine.to_snapshot()).await;
-        let state = state.map_err(|detail| unsaved(&meta, &codec::Error::form("the state", detail)))?;
+        let rendered = blocking(move || {
+            let machine = current.machine.to_snapshot().map_err(|detail| codec::Error::form("the state", detail))?;
+            codec::render_state(&current.settled, current.highest_member, &machine)
+        });
+        let state = rendered.await.map_err(|error| unsaved(&meta, &error))?;
         save(self.snapshots.clone(), &meta, state.clone()).await;
         Ok(Snapshot::<M> { meta, snapshot: Box::new(Cursor::new(state)) })
     }

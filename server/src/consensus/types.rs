@@ -14,6 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::codec;
 use super::machine::Machine;
+use super::parcel::Heading;
 use super::runtime::Runtime;
 
 /// A server's number in the Raft group. It is never used twice: a server that lost its disk comes back under a new one.
@@ -34,7 +35,8 @@ pub struct TypeConfig<M>(PhantomData<fn() -> M>);
 
 impl<M: Machine> RaftTypeConfig for TypeConfig<M> {
     type D = Batch<M>;
-    type R = Replies<M>;
+    /// Replies do not go through openraft: see [`super::outbox`].
+    type R = ();
     type NodeId = ServerId;
     type Node = Peer;
     type Entry = openraft::Entry<Self>;
@@ -59,21 +61,33 @@ pub type StoredMembership = openraft::StoredMembership<ServerId, Peer>;
 pub type SnapshotMeta = openraft::SnapshotMeta<ServerId, Peer>;
 /// A snapshot with its data.
 pub type Snapshot<M> = openraft::Snapshot<TypeConfig<M>>;
+/// Who leads and who belongs to the group, as openraft tells it.
+pub type ServerMetrics = openraft::metrics::RaftServerMetrics<ServerId, Peer>;
+/// openraft's answer to an entry.
+pub type WriteAnswer<M> = openraft::raft::ClientWriteResult<TypeConfig<M>>;
 /// A storage failure as openraft wants it; it stops the core.
 pub type StorageError = openraft::StorageError<ServerId>;
 
 /// The commands of one entry, stamped. Cheap to clone.
 pub struct Batch<M: Machine> {
     stamp: Stamp,
-    commands: Arc<[M::Command]>,
+    parts: Arc<[Part<M>]>,
     json: Arc<str>,
     appended: Arc<AtomicBool>,
 }
 
+/// The commands of one parcel.
+pub struct Part<M: Machine> {
+    /// Which parcel; none for what was stored before there were any.
+    pub heading: Option<Heading>,
+    /// The commands, in the order in which they apply.
+    pub commands: Arc<[M::Command]>,
+}
+
 impl<M: Machine> Batch<M> {
-    /// `json` must be what [`codec::batch_json`] makes of the other two; only `codec` calls this.
-    pub(super) fn from_parts(stamp: Stamp, commands: Vec<M::Command>, json: String) -> Self {
-        Self { stamp, commands: commands.into(), json: json.into(), appended: Arc::default() }
+    /// `json` must be what [`codec::batch`] makes of the other two; only `codec` calls this.
+    pub(super) fn from_parts(stamp: Stamp, parts: Arc<[Part<M>]>, json: String) -> Self {
+        Self { stamp, parts, json: json.into(), appended: Arc::default() }
     }
 
     /// The proposer's time.
@@ -82,10 +96,10 @@ impl<M: Machine> Batch<M> {
         self.stamp
     }
 
-    /// The commands, in the order in which they apply.
+    /// The commands by parcel, in the order in which they apply.
     #[must_use]
-    pub fn commands(&self) -> &[M::Command] {
-        &self.commands
+    pub fn parts(&self) -> &[Part<M>] {
+        &self.parts
     }
 
     /// The frozen encoding.
@@ -104,9 +118,6 @@ impl<M: Machine> Batch<M> {
         self.appended.clone()
     }
 }
-
-/// The replies to a batch's commands, in their order; none for entries of Raft's own.
-pub struct Replies<M: Machine>(pub Vec<M::Reply>);
 
 // The derives would ask the same of M itself, which is only a name here.
 
@@ -152,12 +163,7 @@ impl<M> fmt::Debug for TypeConfig<M> {
 
 impl<M: Machine> Clone for Batch<M> {
     fn clone(&self) -> Self {
-        Self {
-            stamp: self.stamp,
-            commands: self.commands.clone(),
-            json: self.json.clone(),
-            appended: self.appended.clone(),
-        }
+        Self { stamp: self.stamp, parts: self.parts.clone(), json: self.json.clone(), appended: self.appended.clone() }
     }
 }
 
@@ -165,13 +171,8 @@ impl<M: Machine> Clone for Batch<M> {
 
 impl<M: Machine> fmt::Debug for Batch<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Batch({} commands)", self.commands.len())
-    }
-}
-
-impl<M: Machine> fmt::Debug for Replies<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Replies({})", self.0.len())
+        let commands: usize = self.parts.iter().map(|part| part.commands.len()).sum();
+        write!(f, "Batch({commands} commands)")
     }
 }
 
@@ -187,17 +188,5 @@ impl<'de, M: Machine> Deserialize<'de> for Batch<M> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json = String::deserialize(deserializer)?;
         codec::parse_batch(&json).map_err(D::Error::custom)
-    }
-}
-
-impl<M: Machine> Serialize for Replies<M> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.serialize(serializer)
-    }
-}
-
-impl<'de, M: Machine> Deserialize<'de> for Replies<M> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Vec::deserialize(deserializer).map(Self)
     }
 }

@@ -97,7 +97,7 @@ impl<M: Machine> PeerService for Door<M> {
         if parcel.origin.server != from {
             return Err(Status::permission_denied("a parcel must come from the server that folded it"));
         }
-        if !parcel.commands.iter().all(|command| (self.may_forward)(from, votes, command.command())) {
+        if !parcel.commands().iter().all(|command| (self.may_forward)(from, votes, command)) {
             let why = format!(
                 "server {from} may not forward this: one that does not vote speaks for machines and itself alone"
             );

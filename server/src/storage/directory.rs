@@ -14,6 +14,8 @@ use super::engine::Engine;
 const FORMAT: u32 = 2;
 const MARKER: &str = "CURRENT";
 const LOCK: &str = "LOCK";
+const GENERATION: &str = "GENERATION";
+const GENERATION_PREFIX: &str = "muster generation ";
 const LOG_PREFIX: &str = "log-";
 /// Suffix of a directory or file that is not finished: whatever carries it may be removed.
 const UNFINISHED: &str = ".new";
@@ -79,6 +81,26 @@ impl DataDirectory {
     #[must_use]
     pub fn witness(&self) -> PathBuf {
         self.path.join("WITNESS")
+    }
+
+    /// Counts this start and gives its number: more than that of any start before, and at least `at_least`. Durable on return, so
+    /// that no two starts ever have the same.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if the count cannot be read, [`Error::Io`].
+    pub fn next_generation(&self, at_least: u64) -> Result<u64, Error> {
+        let path = self.path.join(GENERATION);
+        let before = if path.exists() {
+            let text = read_small(&path)?;
+            let number = text.strip_prefix(GENERATION_PREFIX).and_then(|rest| rest.strip_suffix('\n'));
+            let number = number.and_then(|digits| digits.parse::<u64>().ok());
+            number.ok_or_else(|| Error::damaged(path.display().to_string(), "it is not a count of starts"))?
+        } else {
+            0
+        };
+        let generation = before.saturating_add(1).max(at_least);
+        replace_file(&path, format!("{GENERATION_PREFIX}{generation}\n").as_bytes())?;
+        Ok(generation)
     }
 
     /// The live log, which `engine` must keep. On a fresh data directory `create` is called with an empty directory to fill;

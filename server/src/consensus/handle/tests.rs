@@ -1,4 +1,4 @@
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tempfile::TempDir;
 
@@ -79,7 +79,7 @@ async fn a_stopped_server_saved_a_snapshot_and_freed_the_directory() {
     write(&consensus, "a").await.unwrap();
     consensus.shutdown().await;
     let refused = write(&consensus, "b").await.unwrap_err();
-    assert!(matches!(refused, ProposeError::Unavailable | ProposeError::NotLeader { .. }), "{refused}");
+    assert_eq!(refused, ProposeError::Unavailable);
     let snapshots = Snapshots::open(home.path().join("snapshots")).unwrap();
     assert!(snapshots.newest(None).unwrap().is_some());
     DataDirectory::open(home.path()).unwrap();
@@ -149,8 +149,10 @@ async fn more_waiting_commands_than_there_is_room_for_are_refused_at_once() {
 async fn a_server_without_a_group_does_not_lead() {
     let home = tempfile::tempdir().unwrap();
     let consensus = Consensus::<Toy>::open(Options::new(home.path(), 1)).await.unwrap();
-    assert_eq!(write(&consensus, "a").await, Err(ProposeError::NotLeader { leader: None }));
-    assert_eq!(consensus.wait_ready(Duration::from_millis(50)).await, Err(ReadError::TimedOut));
+    let refused = consensus.propose(Write::new("a"), Duration::from_millis(50)).await;
+    assert_eq!(refused, Err(ProposeError::NoLeader));
+    assert_eq!(*consensus.leadership().borrow(), None);
+    assert_eq!(consensus.wait_ready(Duration::from_millis(50)).await, Err(ReadError::NotLeader { leader: None }));
     consensus.shutdown().await;
 }
 
@@ -202,4 +204,34 @@ async fn snapshots_bound_the_log_and_the_older_one_can_stand_in() {
     let consensus = open(&home).await;
     assert_eq!(texts(&consensus), (0..60).map(|number| number.to_string()).collect::<Vec<_>>());
     consensus.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_start_has_a_number_of_its_own() {
+    let home = tempfile::tempdir().unwrap();
+    for start in 1..=3 {
+        let consensus = open(&home).await;
+        assert_eq!(consensus.generation(), start);
+        write(&consensus, "a").await.unwrap();
+        consensus.shutdown().await;
+    }
+    std::fs::remove_file(home.path().join("GENERATION")).unwrap();
+    let consensus = open(&home).await;
+    assert_eq!(consensus.generation(), 4, "the state knows of the third");
+    assert_eq!(write(&consensus, "a").await, Ok(4));
+    consensus.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_may_act_in_its_own_term_only() {
+    let home = tempfile::tempdir().unwrap();
+    let consensus = open(&home).await;
+    let term = consensus.leadership().wait_for(Option::is_some).await.unwrap().unwrap();
+    assert_eq!(consensus.propose_as_leader(term, Write::new("a"), LONG).await, Ok(1));
+    let late = consensus.propose_as_leader(term - 1, Write::new("b"), LONG).await;
+    assert_eq!(late, Err(ProposeError::Fenced));
+    assert_eq!(texts(&consensus), ["a"]);
+    let mut leadership = consensus.leadership();
+    consensus.shutdown().await;
+    leadership.wait_for(Option::is_none).await.unwrap();
 }

@@ -3,7 +3,7 @@ use openraft::{CommittedLeaderId, StorageIOError, storage::RaftLogStorageExt as 
 use tempfile::TempDir;
 
 use super::*;
-use crate::consensus::machine::toy::{Toy, Write};
+use crate::consensus::machine::toy::{Toy, mk_batch};
 use crate::consensus::state_machine::StateMachine;
 use crate::storage::Engine;
 use crate::storage::directory::DataDirectory;
@@ -51,8 +51,7 @@ fn mk_id(term: u64, index: u64) -> LogId {
 }
 
 fn mk_entry(term: u64, index: u64) -> Entry<Toy> {
-    let rendered = vec![codec::Rendered::new(Write::new(format!("{index}"))).unwrap()];
-    let batch = codec::batch(muster_state::Stamp { now_ms: index }, rendered);
+    let batch = mk_batch(index, &[&index.to_string()]);
     Entry::<Toy> { log_id: mk_id(term, index), payload: EntryPayload::Normal(batch) }
 }
 
@@ -120,8 +119,7 @@ on_each_engine!(a_message_to_a_peer_is_bounded_in_bytes);
 async fn a_message_to_a_peer_is_bounded_in_bytes(engine: Engine) {
     let home = tempfile::tempdir().unwrap();
     let large = |index| {
-        let rendered = vec![codec::Rendered::new(Write::new("x".repeat(MESSAGE_BYTES_MAX / 3))).unwrap()];
-        let batch = codec::batch(muster_state::Stamp { now_ms: 0 }, rendered);
+        let batch = mk_batch(0, &[&"x".repeat(MESSAGE_BYTES_MAX / 3)]);
         Entry::<Toy> { log_id: mk_id(1, index), payload: EntryPayload::Normal(batch) }
     };
     with_log(engine, &home, async |log| {

@@ -4,6 +4,9 @@ use muster_state::Stamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Applied, Machine};
+use crate::consensus::codec;
+use crate::consensus::parcel::{Origin, Parcel};
+use crate::consensus::types::Batch;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Toy {
@@ -26,6 +29,18 @@ impl Write {
     pub(crate) fn new(text: impl Into<String>) -> Self {
         Self { text: text.into() }
     }
+}
+
+/// A parcel of these notes.
+pub(crate) fn mk_parcel(origin: Origin, texts: &[&str]) -> Parcel<Toy> {
+    codec::pack(origin, texts.iter().map(|text| codec::Rendered::new(Write::new(*text)).unwrap()).collect())
+}
+
+/// A batch without parcels, as it was written when a group had one server: all of it is carried out.
+pub(crate) fn mk_batch(now_ms: u64, texts: &[&str]) -> Batch<Toy> {
+    let commands: Vec<Write> = texts.iter().map(|text| Write::new(*text)).collect();
+    let commands = serde_json::to_string(&commands).unwrap();
+    codec::parse_batch(&format!("{{\"now_ms\":{now_ms},\"commands\":{commands}}}")).unwrap()
 }
 
 impl Machine for Toy {

@@ -137,25 +137,65 @@ async fn until_ok(mut attempt: impl AsyncFnMut() -> Result<(), MembershipError>)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_stranger_is_refused_and_a_server_without_a_log_votes_for_nobody() {
-    let mut group = Group::of(&[1, 2], MANY).await;
+async fn who_left_is_refused_and_a_server_without_a_log_votes_for_nobody() {
+    let mut group = Group::of(&[1, 2, 3], MANY).await;
+    group.server(1).remove(3).await.unwrap();
     let door = group.server(2).peer();
-    let ballot = || openraft::raft::VoteRequest::new(openraft::Vote::new(99, 7), None);
-    assert!(door.vote(7, ballot()).await.is_err());
-    assert!(door.read_index(7).await.is_err());
-    assert!(door.campaign(7).await.is_err());
+    until(|| (!group.server(2).status().members.contains_key(&3)).then_some(())).await;
+    let ballot = || openraft::raft::VoteRequest::new(openraft::Vote::new(99, 3), None);
     let append = || openraft::raft::AppendEntriesRequest {
-        vote: openraft::Vote::new_committed(99, 7),
+        vote: openraft::Vote::new_committed(99, 3),
         prev_log_id: None,
         entries: Vec::new(),
         leader_commit: None,
     };
-    assert!(door.append_entries(7, append()).await.is_err());
+    assert!(door.vote(3, ballot()).await.is_err());
+    assert!(door.append_entries(3, append()).await.is_err());
+    assert!(door.read_index(3).await.is_err());
+    assert!(door.campaign(3).await.is_err());
     assert_eq!(group.server(2).status().term, group.server(1).status().term);
-    let fresh = group.start(3).await.peer();
+    let fresh = group.start(4).await.peer();
     assert!(fresh.vote(1, ballot()).await.is_err());
     assert!(fresh.append_entries(1, append()).await.is_ok());
     group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_away_learns_of_the_rest_from_a_leader_it_does_not_know() {
+    let mut group = Group::of(&[1, 2, 3], MANY).await;
+    group.mesh.isolate(3);
+    let leader = group.server(1);
+    group.start(4).await;
+    leader.add_learner(4, peer(4)).await.unwrap();
+    group.agree(&[1, 2, 4]).await;
+    leader.change_voters([2, 3, 4].into()).await.unwrap();
+    let next = until(|| {
+        let status = group.server(4).status();
+        status.leader.filter(|leader| *leader != 1 || status.voters().eq([2, 3, 4]))
+    })
+    .await;
+    if next != 4 {
+        until_led_by(&group, 4).await;
+    }
+    drop(leader);
+    // Now a majority needs the one that was away, and the one that it has never heard of leads.
+    group.kill(1);
+    group.kill(2);
+    group.mesh.mend();
+    write(&group.leader().await, "together").await.unwrap();
+    group.agree(&[3, 4]).await;
+    assert_eq!(texts(&group.server(3)), ["together"]);
+    group.stop().await;
+}
+
+async fn until_led_by(group: &Group, id: crate::consensus::ServerId) {
+    loop {
+        let leader = group.leader().await;
+        if leader.status().leader == Some(id) {
+            return;
+        }
+        let _ = leader.hand_over_leadership(id).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

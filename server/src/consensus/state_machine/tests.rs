@@ -1,19 +1,38 @@
+use std::collections::BTreeMap;
+
 use openraft::CommittedLeaderId;
 use tempfile::TempDir;
 
 use super::*;
-use crate::consensus::codec::Rendered;
-use crate::consensus::machine::toy::{Toy, Write};
-use muster_state::Stamp;
+use crate::consensus::machine::toy::{Toy, mk_batch, mk_parcel};
+use crate::consensus::parcel::Origin;
+use crate::consensus::types::Peer;
 
 fn mk_id(index: u64) -> LogId {
     LogId::new(CommittedLeaderId::new(1, 0), index)
 }
 
 fn mk_entry(index: u64, texts: &[&str]) -> Entry<Toy> {
-    let rendered = texts.iter().map(|text| Rendered::<Toy>::new(Write::new(*text)).unwrap()).collect();
-    let batch = codec::batch(Stamp { now_ms: 100 + index }, rendered);
+    let batch = mk_batch(100 + index, texts);
     Entry::<Toy> { log_id: mk_id(index), payload: EntryPayload::Normal(batch) }
+}
+
+/// An entry that makes these servers, and no others, members.
+fn mk_members(index: u64, members: &[ServerId]) -> Entry<Toy> {
+    let peers: BTreeMap<_, _> = members.iter().map(|id| (*id, Peer::default())).collect();
+    let membership = Membership::new(vec![members.iter().copied().collect()], peers);
+    Entry::<Toy> { log_id: mk_id(index), payload: EntryPayload::Membership(membership) }
+}
+
+/// An entry of one parcel of server 2, sent by its fourth start.
+fn mk_sent(index: u64, sequence: u64, fence: Option<u64>, texts: &[&str]) -> Entry<Toy> {
+    let origin = Origin { server: 2, generation: 4, sequence, floor: 1 };
+    let batch = codec::batch(Stamp { now_ms: 100 }, &[(fence, mk_parcel(origin, texts))]);
+    Entry::<Toy> { log_id: mk_id(index), payload: EntryPayload::Normal(batch) }
+}
+
+async fn take_snapshot(machine: &mut StateMachine<Toy>) -> Snapshot<Toy> {
+    machine.get_snapshot_builder().await.build_snapshot().await.unwrap()
 }
 
 fn mk_machine(home: &TempDir) -> StateMachine<Toy> {
@@ -25,12 +44,57 @@ fn texts(machine: &StateMachine<Toy>) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn each_command_of_an_entry_gets_its_own_reply() {
+async fn an_entry_of_the_first_format_is_carried_out_whole() {
     let home = tempfile::tempdir().unwrap();
     let mut machine = mk_machine(&home);
-    let replies = machine.apply([mk_entry(1, &["a", "b"]), mk_entry(2, &["c"])]).await.unwrap();
-    assert_eq!(replies.into_iter().map(|replies| replies.0).collect::<Vec<_>>(), [vec![1, 2], vec![3]]);
+    machine.apply([mk_entry(1, &["a", "b"]), mk_entry(2, &["c"])]).await.unwrap();
+    assert_eq!(texts(&machine), ["a", "b", "c"]);
     assert_eq!(machine.applied_state().await.unwrap().0, Some(mk_id(2)));
+    assert_eq!(*machine.shared.applied().borrow(), Some(mk_id(2)));
+}
+
+#[tokio::test]
+async fn a_parcel_that_came_twice_is_carried_out_once_also_after_a_snapshot() {
+    let (home, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut machine = mk_machine(&home);
+    machine.apply([mk_members(1, &[1, 2]), mk_sent(2, 1, None, &["a"]), mk_sent(3, 1, None, &["a"])]).await.unwrap();
+    assert_eq!(texts(&machine), ["a"]);
+    let built = take_snapshot(&mut machine).await;
+    let mut installed = mk_machine(&other);
+    installed.install_snapshot(&built.meta, built.snapshot).await.unwrap();
+    for mut machine in [mk_machine(&home), installed] {
+        machine.apply([mk_sent(4, 1, None, &["a"]), mk_sent(5, 2, None, &["b"])]).await.unwrap();
+        assert_eq!(texts(&machine), ["a", "b"]);
+        assert_eq!(machine.shared.known_generation(2), 4);
+    }
+}
+
+#[tokio::test]
+async fn who_is_no_member_gets_nothing_carried_out_and_a_late_leader_neither() {
+    let home = tempfile::tempdir().unwrap();
+    let mut machine = mk_machine(&home);
+    machine.apply([mk_members(1, &[1]), mk_sent(2, 1, None, &["stranger"])]).await.unwrap();
+    machine.apply([mk_members(3, &[1, 2]), mk_sent(4, 2, Some(9), &["late"])]).await.unwrap();
+    machine.apply([mk_sent(5, 3, Some(1), &["in time"])]).await.unwrap();
+    machine.apply([mk_members(6, &[1]), mk_sent(7, 4, None, &["removed"])]).await.unwrap();
+    assert_eq!(texts(&machine), ["in time"]);
+    assert_eq!(machine.shared.read().highest_member, 2, "also after it left");
+}
+
+#[tokio::test]
+async fn equal_history_makes_equal_snapshots() {
+    let mut snapshots = Vec::new();
+    for cut in 1..4 {
+        let home = tempfile::tempdir().unwrap();
+        let mut machine = mk_machine(&home);
+        let history = [mk_members(1, &[1, 2]), mk_sent(2, 1, None, &["a"]), mk_sent(3, 2, None, &["b"])];
+        machine.apply(history[..cut].to_vec()).await.unwrap();
+        take_snapshot(&mut machine).await;
+        let mut machine = mk_machine(&home);
+        machine.apply(history[cut..].to_vec()).await.unwrap();
+        snapshots.push(take_snapshot(&mut machine).await.snapshot.into_inner());
+    }
+    assert!(snapshots.windows(2).all(|pair| pair[0] == pair[1]));
 }
 
 #[tokio::test]

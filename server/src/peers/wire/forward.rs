@@ -30,6 +30,7 @@ pub fn render_forwarded(answer: Result<Forwarded, ForwardError>) -> ForwardRespo
             Err(ForwardError::NotLeader { leader }) => Outcome::NotLeader(NotLeader { leader }),
             Err(ForwardError::Overloaded) => Outcome::Failure(Failure::Overloaded.into()),
             Err(ForwardError::Unavailable) => Outcome::Failure(Failure::Unavailable.into()),
+            Err(ForwardError::Malformed) => Outcome::Failure(Failure::Malformed.into()),
             Err(ForwardError::Unknown) => Outcome::Failure(Failure::Unknown.into()),
         }),
     }
@@ -47,6 +48,7 @@ pub fn parse_forwarded(response: ForwardResponse) -> Result<Result<Forwarded, Fo
         Outcome::Failure(failure) => match Failure::try_from(failure) {
             Ok(Failure::Overloaded) => Ok(Err(ForwardError::Overloaded)),
             Ok(Failure::Unavailable) => Ok(Err(ForwardError::Unavailable)),
+            Ok(Failure::Malformed) => Ok(Err(ForwardError::Malformed)),
             Ok(Failure::Unknown | Failure::TimedOut) => Ok(Err(ForwardError::Unknown)),
             Ok(Failure::Unspecified) | Err(_) => Err(unknown()),
         },
@@ -83,7 +85,7 @@ pub fn parse_read(response: ReadIndexResponse) -> Result<Result<u64, ReadError>,
         Outcome::Failure(failure) => match Failure::try_from(failure) {
             Ok(Failure::Unavailable) => Ok(Err(ReadError::Unavailable)),
             Ok(Failure::TimedOut | Failure::Unknown | Failure::Overloaded) => Ok(Err(ReadError::TimedOut)),
-            Ok(Failure::Unspecified) | Err(_) => Err(unknown()),
+            Ok(Failure::Malformed | Failure::Unspecified) | Err(_) => Err(unknown()),
         },
     }
 }

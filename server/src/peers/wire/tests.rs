@@ -2,14 +2,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_proto::internal::raft::v1::{AppendRequest, Ballot, Envelope};
 use muster_state::record::Certificate;
-use muster_state::{Bytes, Digest, Refusal, Stamp};
+use muster_state::{Bytes, Digest, Refusal};
 use muster_trust::sealing::SealedToNode;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, InstallSnapshotRequest, VoteRequest, VoteResponse};
 use openraft::{CommittedLeaderId, EntryPayload, LeaderId};
 
 use super::{forward, greet, raft, relay, snapshot};
-use crate::consensus::codec::{self, Rendered};
-use crate::consensus::machine::toy::{Toy, Write};
+use crate::consensus::codec;
+use crate::consensus::machine::toy::{Toy, mk_batch, mk_parcel};
 use crate::consensus::types::{Entry, LogId, Membership, Peer, StoredMembership, TypeConfig, Vote};
 use crate::consensus::{ForwardError, Forwarded, Origin, Parcel, ReadError};
 
@@ -31,7 +31,7 @@ fn membership() -> Membership {
 }
 
 fn entries() -> Vec<Entry<Toy>> {
-    let write = codec::batch(Stamp { now_ms: 7 }, vec![Rendered::new(Write::new("a secret")).unwrap()]);
+    let write = mk_batch(7, &["a secret"]);
     let payloads = [EntryPayload::Blank, EntryPayload::Normal(write), EntryPayload::Membership(membership())];
     let entry = |(index, payload)| Entry::<Toy> { log_id: log_id(3, index), payload };
     (5..).zip(payloads).map(entry).collect()
@@ -161,8 +161,7 @@ fn what_became_of_a_piece_survives_the_wire() {
 }
 
 fn parcel() -> Parcel<Toy> {
-    let commands = ["a secret", "another"].map(|text| Rendered::new(Write::new(text)).unwrap());
-    Parcel { origin: Origin { server: 3, generation: 2, sequence: 9, floor: 7 }, commands: commands.into() }
+    mk_parcel(Origin { server: 3, generation: 2, sequence: 9, floor: 7 }, &["a secret", "another"])
 }
 
 #[test]
@@ -171,7 +170,7 @@ fn a_parcel_survives_the_wire_and_is_not_printed() {
     assert!(!format!("{wire:?}").contains("secret"));
     let arrived = forward::parse::<Toy>(wire).unwrap();
     assert_eq!(arrived.origin, parcel().origin);
-    let texts: Vec<_> = arrived.commands.iter().map(|command| command.command().text.as_str()).collect();
+    let texts: Vec<_> = arrived.commands().iter().map(|command| command.text.as_str()).collect();
     assert_eq!(texts, ["a secret", "another"]);
 }
 
@@ -190,6 +189,7 @@ fn what_became_of_a_parcel_or_a_read_survives_the_wire() {
         Err(ForwardError::NotLeader { leader: Some(2) }),
         Err(ForwardError::NotLeader { leader: None }),
         Err(ForwardError::Overloaded),
+        Err(ForwardError::Malformed),
         Err(ForwardError::Unavailable),
         Err(ForwardError::Unknown),
     ] {

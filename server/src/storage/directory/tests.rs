@@ -143,3 +143,16 @@ fn a_marker_from_before_there_was_a_choice_means_sled() {
     fs::write(home.path().join(MARKER), "muster data 1\nlog log-000001\n").unwrap();
     assert_eq!(directory.live_log(Engine::Sled, unwanted).unwrap(), log);
 }
+
+#[test]
+fn starts_are_counted_and_no_number_comes_twice() {
+    let home = tempfile::tempdir().unwrap();
+    let count = |at_least| DataDirectory::open(home.path()).unwrap().next_generation(at_least);
+    assert_eq!((count(0).unwrap(), count(0).unwrap(), count(7).unwrap(), count(2).unwrap()), (1, 2, 7, 8));
+    let path = home.path().join("GENERATION");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "muster generation 8\n");
+    for damaged in ["", "muster generation 8", "muster generation x\n", "8\n"] {
+        fs::write(&path, damaged).unwrap();
+        assert!(matches!(count(0), Err(Error::Damaged { .. })), "{damaged}");
+    }
+}

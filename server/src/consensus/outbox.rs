@@ -1,0 +1,251 @@
+//! The commands that this server took and still owes a reply. Replies come with the log: whoever applies an entry settles what
+//! it finds of this server's parcels in it. So a caller that has its reply also reads what it wrote, on any server.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::codec::{self, Rendered};
+use super::error::ProposeError;
+use super::machine::Machine;
+use super::parcel::{Origin, Outcome, Parcel, WINDOW};
+use super::settled::Settled;
+use super::types::ServerId;
+
+/// A command that was taken and is not on its way yet.
+pub(super) struct Waiting<M: Machine> {
+    pub(super) command: Rendered<M>,
+    /// The only term it may be carried out in.
+    pub(super) fence: Option<u64>,
+    pub(super) caller: Caller<M>,
+}
+
+/// Who waits for a reply.
+pub(super) struct Caller<M: Machine> {
+    pub(super) reply: oneshot::Sender<Result<M::Reply, ProposeError>>,
+    pub(super) slip: Arc<Slip>,
+    /// Its place among those that may wait; given back when it is answered.
+    pub(super) _room: OwnedSemaphorePermit,
+}
+
+impl<M: Machine> Caller<M> {
+    /// Gives the answer, and the room back before it.
+    pub(super) fn answer(self, answer: Result<M::Reply, ProposeError>) {
+        let Self { reply, _room, .. } = self;
+        drop(_room);
+        // Whoever asked may have gone.
+        let _ = reply.send(answer);
+    }
+
+    /// From now on the command may be carried out. False if its caller gave it up before: then it never may.
+    fn claim(&self) -> bool {
+        !self.reply.is_closed() && self.slip.leave()
+    }
+}
+
+/// Says whether a command ever left, so that a caller that gives up knows whether it may yet be carried out.
+#[derive(Debug, Default)]
+pub(super) struct Slip(AtomicU8);
+
+impl Slip {
+    const HERE: u8 = 0;
+    const SENT: u8 = 1;
+    const GIVEN_UP: u8 = 2;
+
+    /// The caller waits no longer. True if the command never left, and now never will.
+    pub(super) fn give_up(&self) -> bool {
+        self.swap(Self::HERE, Self::GIVEN_UP)
+    }
+
+    /// The command leaves, if nobody gave it up.
+    fn leave(&self) -> bool {
+        self.swap(Self::HERE, Self::SENT) || self.0.load(Ordering::Acquire) == Self::SENT
+    }
+
+    fn swap(&self, from: u8, to: u8) -> bool {
+        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+}
+
+/// The parcels that this server still waits for.
+pub(super) struct Outbox<M: Machine> {
+    server: ServerId,
+    generation: u64,
+    parcels: Mutex<Parcels<M>>,
+}
+
+struct Parcels<M: Machine> {
+    next: u64,
+    owed: BTreeMap<u64, Owed<M>>,
+}
+
+/// A parcel and who waits for it.
+struct Owed<M: Machine> {
+    parcel: Parcel<M>,
+    fence: Option<u64>,
+    callers: Vec<Caller<M>>,
+    /// Somebody may have taken it, so it may be in a log: it can only be sent again as it is.
+    perhaps_taken: bool,
+}
+
+impl<M: Machine> Owed<M> {
+    /// Makes it fit to be sent: claims the commands, and leaves out those that were given up. False if none is left.
+    fn claim(&mut self) -> bool {
+        if self.perhaps_taken {
+            return self.callers.iter().any(|caller| !caller.reply.is_closed());
+        }
+        let wanted: Vec<bool> = self.callers.iter().map(Caller::claim).collect();
+        if wanted.iter().any(|wanted| !wanted) {
+            let mut kept = wanted.iter();
+            self.callers.retain(|_| kept.next() == Some(&true));
+            let commands = self.parcel.commands.iter().zip(&wanted).filter(|(_, wanted)| **wanted);
+            // Rendered once already, so it has a form.
+            let commands = commands.filter_map(|(command, _)| Rendered::new(command.clone()).ok()).collect();
+            self.parcel = codec::pack(self.parcel.origin, commands);
+        }
+        !self.callers.is_empty()
+    }
+
+    fn answer(self, outcome: &Outcome<M>) {
+        match outcome.replies() {
+            Ok(replies) => {
+                for (caller, reply) in self.callers.into_iter().zip(replies) {
+                    caller.answer(Ok(reply.clone()));
+                }
+            }
+            Err(error) => self.refuse(&error),
+        }
+    }
+
+    fn refuse(self, error: &ProposeError) {
+        for caller in self.callers {
+            caller.answer(Err(error.clone()));
+        }
+    }
+}
+
+impl<M: Machine> Outbox<M> {
+    /// The outbox of this start of a server.
+    pub(super) fn new(server: ServerId, generation: u64) -> Self {
+        let parcels = Parcels { next: 1, owed: BTreeMap::new() };
+        Self { server, generation, parcels: Mutex::new(parcels) }
+    }
+
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn parcels(&self) -> MutexGuard<'_, Parcels<M>> {
+        // Nothing is awaited and nothing can panic while it is held.
+        self.parcels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether another parcel fits the window.
+    pub(super) fn has_room(&self) -> bool {
+        let parcels = self.parcels();
+        parcels.owed.keys().next().is_none_or(|floor| parcels.next < floor + WINDOW)
+    }
+
+    /// Whether nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.parcels().owed.is_empty()
+    }
+
+    /// Makes one parcel of commands with the same fence, and gives its number.
+    pub(super) fn pack(&self, fence: Option<u64>, waiting: Vec<Waiting<M>>) -> u64 {
+        let mut commands = Vec::with_capacity(waiting.len());
+        let mut callers = Vec::with_capacity(waiting.len());
+        for one in waiting {
+            commands.push(one.command);
+            callers.push(one.caller);
+        }
+        let mut parcels = self.parcels();
+        let sequence = parcels.next;
+        parcels.next += 1;
+        let floor = parcels.owed.keys().next().copied().unwrap_or(sequence);
+        let origin = Origin { server: self.server, generation: self.generation, sequence, floor };
+        let parcel = codec::pack(origin, commands);
+        parcels.owed.insert(sequence, Owed { parcel, fence, callers, perhaps_taken: false });
+        sequence
+    }
+
+    /// What to send under this number; nothing if it is settled or nobody waits for it any more.
+    pub(super) fn send(&self, sequence: u64) -> Option<(Option<u64>, Parcel<M>)> {
+        let mut parcels = self.parcels();
+        let owed = parcels.owed.get_mut(&sequence)?;
+        if owed.claim() {
+            return Some((owed.fence, owed.parcel.clone()));
+        }
+        parcels.owed.remove(&sequence);
+        None
+    }
+
+    /// Notes that nobody took the parcel: its commands are here again, and their callers may give them up.
+    pub(super) fn came_back(&self, sequence: u64) {
+        if let Some(owed) = self.parcels().owed.get_mut(&sequence).filter(|owed| !owed.perhaps_taken) {
+            for caller in &owed.callers {
+                caller.slip.swap(Slip::SENT, Slip::HERE);
+            }
+        }
+    }
+
+    /// Notes that somebody may have taken the parcel.
+    pub(super) fn perhaps_taken(&self, sequence: u64) {
+        if let Some(owed) = self.parcels().owed.get_mut(&sequence) {
+            owed.perhaps_taken = true;
+        }
+    }
+
+    /// Tells those who wait that there will be no reply.
+    pub(super) fn refuse(&self, sequence: u64, error: &ProposeError) {
+        let owed = self.parcels().owed.remove(&sequence);
+        if let Some(owed) = owed {
+            owed.refuse(error);
+        }
+    }
+
+    /// Tells all who wait that this server stops.
+    pub(super) fn close(&self) {
+        for (_, owed) in std::mem::take(&mut self.parcels().owed) {
+            let error = if owed.perhaps_taken { ProposeError::TimedOut } else { ProposeError::Unavailable };
+            owed.refuse(&error);
+        }
+    }
+
+    /// Tells those who wait for a parcel that the term it was meant for is over, or that nobody knows what became of it.
+    pub(super) fn expire(&self, sequence: u64) {
+        let owed = self.parcels().owed.remove(&sequence);
+        if let Some(owed) = owed {
+            let error = if owed.perhaps_taken { ProposeError::TimedOut } else { ProposeError::Fenced };
+            owed.refuse(&error);
+        }
+    }
+
+    /// Whether a parcel is one of this start of this server.
+    pub(super) fn sent(&self, origin: &Origin) -> bool {
+        origin.server == self.server && origin.generation == self.generation
+    }
+
+    /// Answers those who wait for a parcel. Call it once the state that it made can be read.
+    pub(super) fn settle(&self, sequence: u64, outcome: &Outcome<M>) {
+        let owed = self.parcels().owed.remove(&sequence);
+        if let Some(owed) = owed {
+            owed.answer(outcome);
+        }
+    }
+
+    /// The same after the state came whole, without the entries that made it.
+    pub(super) fn settle_from(&self, settled: &Settled<M>) {
+        let Some(heard) = settled.origins.get(&self.server).filter(|heard| heard.generation == self.generation) else {
+            return;
+        };
+        for (sequence, replies) in &heard.replies {
+            self.settle(*sequence, &Outcome::Done(replies.clone()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
