@@ -14,10 +14,18 @@ use crate::storage::snapshots::Snapshots;
 struct On(Engine);
 
 /// What must live as long as the store.
-struct Guard {
-    _directory: DataDirectory,
-    _home: TempDir,
-    _thread: StoreThread,
+struct Guard(Option<(DataDirectory, TempDir, StoreThread)>);
+
+/// The suite lets go of this before the store, which still writes: its disk goes last.
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some((directory, home, thread)) = self.0.take() {
+            std::thread::spawn(move || {
+                thread.join();
+                drop((directory, home));
+            });
+        }
+    }
 }
 
 type Config = TypeConfig<Toy>;
@@ -32,7 +40,7 @@ impl StoreBuilder<Config, LogStore<Toy>, StateMachine<Toy>, Guard> for On {
         let snapshots =
             directory.snapshots().and_then(Snapshots::open).map_err(|error| StorageIOError::read(&error))?;
         let machine = StateMachine::open(snapshots, log.purged()).map_err(|error| StorageIOError::read(&error))?;
-        Ok((Guard { _directory: directory, _home: home, _thread: thread }, log, machine))
+        Ok((Guard(Some((directory, home, thread))), log, machine))
     }
 }
 

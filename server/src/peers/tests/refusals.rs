@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use hyper_util::rt::TokioIo;
 use muster_proto::internal::raft::v1::{
-    AppendRequest, Ballot, Entry, Envelope, InstallSnapshotRequest, VoteRequest, peer_service_client::PeerServiceClient,
+    AppendRequest, Ballot, Entry, Envelope, InstallSnapshotRequest, ReadIndexRequest, VoteRequest,
+    peer_service_client::PeerServiceClient,
 };
 use muster_trust::{Anchor, IdentityCell, ServerVerifier, client_config_with};
 use openraft::raft::VoteRequest as Candidacy;
@@ -108,7 +109,8 @@ async fn a_message_that_names_another_sender_addressee_or_fleet_is_refused() {
 async fn a_server_that_is_no_member_is_refused() {
     let mut fleet = Fleet::new();
     let founder = alone(&mut fleet).await;
-    let refused = answered(&fleet, candidacy(envelope(2, 1))).await;
+    let mut client = raw(&fleet.pki, &server(2), &fleet, fleet.peer(1)).await;
+    let refused = client.read_index(ReadIndexRequest { envelope: envelope(2, 1) }).await.map(drop).unwrap_err();
     assert_eq!((refused.code(), refused.message()), (Code::PermissionDenied, "server 2 does not belong to this group"));
     founder.stop().await;
 }
