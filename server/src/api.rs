@@ -12,4 +12,5 @@ mod payload;
 pub mod peers;
 pub mod relay;
 pub mod status;
+pub mod voters;
 pub mod wire;

@@ -71,7 +71,7 @@ pub struct Ports {
     pub nodes: u16,
     /// Operators (mutual TLS).
     pub operators: u16,
-    /// Other servers (mutual TLS). Nothing listens on it yet.
+    /// Other servers (mutual TLS).
     pub peers: u16,
     /// Health and metrics, in the clear.
     pub http: u16,

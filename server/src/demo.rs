@@ -77,7 +77,7 @@ async fn serve(
     config.server.listen = std::net::Ipv4Addr::LOCALHOST.into();
     config.server.advertise = Some("127.0.0.1".into());
     let ports = &mut config.server.ports;
-    for port in [&mut ports.enrolment, &mut ports.nodes, &mut ports.operators, &mut ports.http] {
+    for port in [&mut ports.enrolment, &mut ports.nodes, &mut ports.operators, &mut ports.peers, &mut ports.http] {
         *port = 0;
     }
     let sockets = Sockets::bind(&config).await?;
@@ -98,7 +98,8 @@ impl Startup for DemoStartup {
         eprintln!("The server is sealed: {why}");
     }
 
-    fn serving(&self, _: &Unsealed, first: &FirstContext) {
+    fn serving(&self, _: &Unsealed, first: Option<&FirstContext>) {
+        let Some(first) = first else { return };
         let written = first.write(&self.home.join("config.toml"), CLUSTER);
         let sender = self.ready.lock().ok().and_then(|mut ready| ready.take());
         match (written, sender) {

@@ -58,11 +58,11 @@ impl Progress for Words {
         eprintln!("This server is sealed and serves nobody: {why}");
     }
 
-    fn serving(&self, server: &Unsealed, first: &FirstContext) {
-        for url in &server.urls.enrolment {
+    fn serving(&self, server: &Unsealed, first: Option<&FirstContext>) {
+        for url in &server.urls().enrolment {
             tracing::info!(fleet = %server.fleet, enrolment = %url, "serving");
         }
-        let Some(path) = default_path(None) else { return };
+        let (Some(path), Some(first)) = (default_path(None), first) else { return };
         match first.write(&path, CONTEXT) {
             Ok(_) => tracing::info!(config = %path.display(), context = CONTEXT, "this host's operator context"),
             Err(err) => tracing::warn!(err = %format!("{err:#}"), "no operator context was written for this host"),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use keyring::{Keyring, Keys};
 use muster_state::FleetId;
 use tokio_util::sync::CancellationToken;
+use urls::{Places, Urls};
 
 use crate::{
     ledger::{Ledger, MembershipError, ProposeError, Role, Status},
@@ -34,6 +35,7 @@ pub mod shown_token;
 pub mod take_backup;
 pub mod take_snapshot;
 pub mod transfer_leader;
+pub mod urls;
 pub mod vault;
 
 /// What a server holds once its seal key was found: the ledger, and if it is a voter the data keys and the fleet's CAs.
@@ -51,13 +53,18 @@ pub struct Unsealed {
     pub keyring: Keyring,
     /// Agents attached here.
     pub sessions: Sessions,
-    /// Where others reach this fleet.
-    pub urls: Arc<Urls>,
+    /// Where others reach this fleet, as far as the settings say.
+    pub places: Arc<Places>,
     /// Cancelled when this server stops: whoever holds a stream ends it then.
     pub stopping: CancellationToken,
 }
 
 impl Unsealed {
+    /// Where others reach this fleet now.
+    pub fn urls(&self) -> Urls {
+        self.ledger.read(|state| self.places.urls(state))
+    }
+
     /// The fleet's keys.
     ///
     /// # Errors
@@ -89,17 +96,6 @@ pub struct NotHere {
 pub fn leading(ledger: &Ledger) -> Result<Status, NotHere> {
     let status = ledger.status();
     if status.role == Role::Leader { Ok(status) } else { Err(NotHere { leader: status.leader }) }
-}
-
-/// Where machines and operators reach this fleet.
-#[derive(Clone, Debug, Default)]
-pub struct Urls {
-    /// Enrolment listeners (9443).
-    pub enrolment: Vec<String>,
-    /// Node listeners (9444).
-    pub nodes: Vec<String>,
-    /// Operator listeners (9445).
-    pub operators: Vec<String>,
 }
 
 /// Why an operation was not done.

@@ -17,7 +17,7 @@ use tokio::{
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{caller, wire::statement};
+use super::{caller, voters::Voters, wire::statement};
 use crate::{
     ledger::ProposeError,
     operations::{Unsealed, enrol_machine, issue_certificate},
@@ -37,6 +37,8 @@ const PROTOCOL: u32 = 1;
 pub struct Enrolment {
     /// What the server holds.
     pub server: Unsealed,
+    /// Do what it can't, if it holds no keys.
+    pub voters: Voters,
 }
 
 type Answers = mpsc::Sender<Result<EnrolResponse, Status>>;
@@ -48,10 +50,10 @@ impl EnrolmentService for Enrolment {
     async fn enrol(&self, request: Request<Streaming<EnrolRequest>>) -> Result<Response<Self::EnrolStream>, Status> {
         let from = caller::address(&request).map(|address| address.to_string()).unwrap_or_default();
         let (answers, stream) = mpsc::channel(ANSWERS);
-        let server = self.server.clone();
+        let (server, voters) = (self.server.clone(), self.voters.clone());
         tokio::spawn(async move {
             let asked = request.into_inner();
-            let last = match conversation(&server, &from, asked, &answers).await {
+            let last = match conversation(&server, &voters, &from, asked, &answers).await {
                 Ok(issued) => Ok(answer(Answer::Issued(issued))),
                 Err(End::Refused(refused)) => {
                     tracing::info!(reason = refused.reason, from, "an enrolment was refused");
@@ -111,6 +113,7 @@ impl From<ProposeError> for End {
 
 async fn conversation(
     server: &Unsealed,
+    voters: &Voters,
     from: &str,
     mut asked: Streaming<EnrolRequest>,
     answers: &Answers,
@@ -140,12 +143,12 @@ async fn conversation(
             },
         }
     }
-    let certificate = issue_certificate::run(server, &enrolled.node).await.map_err(|err| match err {
+    let certificate = voters.issue_certificate(server, &enrolled.node).await.map_err(|err| match err {
         issue_certificate::IssueError::Propose(error) => error.into(),
         issue_certificate::IssueError::Request(message) => {
             End::Refused(refused("BadCertificateRequest", message, false))
         }
-        issue_certificate::IssueError::NotAVoter(why) => End::Refused(refused("Unavailable", why.to_string(), true)),
+        issue_certificate::IssueError::Unavailable(why) => End::Refused(refused("Unavailable", why, true)),
     })?;
     Ok(issued(server, &enrolled.node, certificate))
 }
@@ -218,7 +221,7 @@ fn issued(server: &Unsealed, id: &NodeId, certificate: Certificate) -> Issued {
         fleet: server.fleet.to_string(),
         certificate_chain: certificate.chain.into_iter().map(|der| der.0).collect(),
         fleet_root: server.anchors.root().to_vec(),
-        node_urls: server.urls.nodes.clone(),
+        node_urls: server.urls().nodes,
         generation,
     }
 }

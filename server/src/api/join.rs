@@ -13,10 +13,10 @@ use tokio::{sync::mpsc, time::timeout};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{caller, status};
+use super::{caller, status, voters::Voters};
 use crate::{
     ledger::ProposeError,
-    operations::{Unsealed, issue_certificate::IssueError, renew_identity},
+    operations::{Unsealed, issue_certificate::IssueError},
 };
 
 /// Messages to one agent that wait for its connection. Instructions are built from the latest state when there is
@@ -29,6 +29,8 @@ const HELLO_WITHIN: Duration = Duration::from_secs(30);
 pub struct Join {
     /// What the server holds.
     pub server: Unsealed,
+    /// Do what it can't, if it holds no keys.
+    pub voters: Voters,
 }
 
 #[tonic::async_trait]
@@ -51,18 +53,19 @@ impl JoinService for Join {
         };
         stream::record_hello(&self.server, &node, hello).await?;
         let (to_agent, stream) = mpsc::channel(TO_AGENT);
-        tokio::spawn(stream::run(self.server.clone(), node, from_agent, to_agent));
+        let line = stream::Line { server: self.server.clone(), voters: self.voters.clone(), node, out: to_agent };
+        tokio::spawn(stream::run(line, from_agent));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {
         let node = caller::node(&request)?;
         let RenewRequest { csr_der, generation } = request.into_inner();
-        let renewed = renew_identity::run(&self.server, &node.id, node.key, generation, csr_der).await;
+        let renewed = self.voters.renew_certificate(&self.server, &node.id, node.key, generation, csr_der).await;
         let (generation, certificate) = renewed.map_err(|err| match err {
             IssueError::Propose(err) => of_identity(err),
             IssueError::Request(message) => Status::invalid_argument(message),
-            IssueError::NotAVoter(why) => Status::unavailable(why.to_string()),
+            IssueError::Unavailable(why) => Status::unavailable(why),
         })?;
         let certificate_chain = certificate.chain.into_iter().map(|der| der.0).collect();
         Ok(Response::new(RenewResponse { certificate_chain, generation }))

@@ -62,6 +62,6 @@ fn refused(error: IssueError) -> RelayError {
         IssueError::Propose(ProposeError::Refused(refusal)) => RelayError::Refused(refusal),
         IssueError::Propose(error) => RelayError::Unavailable(error.to_string()),
         IssueError::Request(sentence) => RelayError::Request(sentence),
-        IssueError::NotAVoter(error) => RelayError::Unavailable(error.to_string()),
+        IssueError::Unavailable(why) => RelayError::Unavailable(why),
     }
 }

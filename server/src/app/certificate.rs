@@ -6,26 +6,31 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
-use muster_state::{Bytes, record::Fleet};
+use anyhow::{Context as _, anyhow};
+use muster_state::{Bytes, Digest, record::Fleet};
 use muster_trust::IdentityCell;
 use rustls_pki_types::CertificateDer;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Uri;
 
 use crate::{
     clock::now_ms,
     config::Config,
     identity::{
-        Identity, Membership, Standing,
+        Identity, KnownServer, Membership, Standing,
         keys::IdentityKey,
         marker::{self, Marker},
     },
-    operations::keyring::Keyring,
+    joining::conversation::{Applicant, Places},
+    operations::Unsealed,
     pki::{FleetPki, LeafTerms},
 };
 
 /// How often a server looks whether its own certificate wants renewing: far more often than needed, at no cost.
 const RENEW_PAUSE: Duration = Duration::from_secs(600);
+/// Another server answers a member that asks for its certificate within a second.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 /// This server's identity while it runs: remembered on disk, shown to whoever connects.
 #[derive(Clone)]
@@ -91,30 +96,97 @@ impl Own {
     /// # Errors
     /// If it can't be signed or remembered; the old one is shown on.
     pub(super) fn reissue(&self, pki: &FleetPki) -> anyhow::Result<()> {
-        let mut identity = self.0.identity.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut membership = identity.membership().context("no member")?.clone();
-        let chain = certify(&self.0.config, &self.0.key, pki, membership.server)?;
-        membership.chain = chain.iter().map(|der| Bytes(der.to_vec())).collect();
-        identity.remember(Standing::Member(membership))?;
-        Ok(self.0.cell.replace(self.0.key.with_chain(chain))?)
+        let chain = certify(&self.0.config, &self.0.key, pki, self.membership()?.server)?;
+        self.adopt(chain.iter().map(|der| Bytes(der.to_vec())).collect())
+    }
+
+    /// SHA-256 of the identity key's SPKI.
+    pub(super) fn fingerprint(&self) -> Digest {
+        self.0.key.fingerprint()
+    }
+
+    /// Writes down where the other servers are, if that has changed.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    pub(super) fn remember(&self, servers: BTreeMap<u64, KnownServer>) -> anyhow::Result<()> {
+        self.change(|membership| membership.servers = servers)
     }
 
     /// Renews at two thirds of the certificate's life, until shutdown.
-    pub(super) async fn renew(self, keyring: Keyring, shutdown: CancellationToken) {
+    pub(super) async fn renew(self, server: Unsealed, shutdown: CancellationToken) {
         loop {
+            if now_ms() >= self.0.cell.peer().renew_at_ms() {
+                let renewed = match server.keys() {
+                    Ok(keys) => self.reissue(&keys.pki),
+                    Err(_) => self.ask_for_another(&server).await,
+                };
+                match renewed {
+                    Ok(()) => tracing::info!("the server's certificate was renewed"),
+                    Err(err) => {
+                        tracing::error!(err = %format!("{err:#}"), "the server's certificate could not be renewed");
+                    }
+                }
+            }
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(RENEW_PAUSE) => {}
             }
-            if now_ms() < self.0.cell.peer().renew_at_ms() {
-                continue;
-            }
-            let Some(keys) = keyring.keys() else { continue };
-            match self.reissue(&keys.pki) {
-                Ok(()) => tracing::info!("the server's certificate was renewed"),
-                Err(err) => tracing::error!(err = %format!("{err:#}"), "the server's certificate could not be renewed"),
+        }
+    }
+
+    /// A server that can't sign asks the others, in the conversation with which it joined: it works with a certificate that has
+    /// run out, too.
+    async fn ask_for_another(&self, server: &Unsealed) -> anyhow::Result<()> {
+        let applicant = Applicant {
+            pin: server.anchors.pin()?,
+            key: &self.0.key,
+            sealing: server.keyring.own().sealing.public(),
+            token: None,
+            places: Places {
+                address: self.0.config.server.peer_address(),
+                enrolment: self.0.config.server.enrolment_urls(),
+                nodes: self.0.config.server.node_urls(),
+                operators: self.0.config.server.operator_urls(),
+            },
+        };
+        let known = self.membership()?.servers;
+        let mut last = anyhow!("no other server is known");
+        for url in known.values().flat_map(|server| &server.enrolment_urls) {
+            let url: Uri = url.parse().with_context(|| format!("{url} of another server"))?;
+            match timeout(ANSWER_WITHIN, applicant.ask(&url, &mut |_| {})).await {
+                Ok(Ok(renewed)) => return self.adopt(renewed.chain),
+                Ok(Err(err)) => last = err.into(),
+                Err(_) => last = anyhow!("{url} did not answer in time"),
             }
         }
+        Err(last)
+    }
+
+    fn adopt(&self, chain: Vec<Bytes>) -> anyhow::Result<()> {
+        self.change(|membership| membership.chain = chain)?;
+        Ok(self.0.cell.replace(self.0.key.with_chain(self.membership()?.chain()))?)
+    }
+
+    /// Which server of which fleet this is.
+    ///
+    /// # Errors
+    /// If it is none, which [`Own::of_member`] rules out.
+    pub(super) fn membership(&self) -> anyhow::Result<Membership> {
+        let identity = self.0.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        identity.membership().cloned().context("this server is no member of a fleet")
+    }
+
+    /// Changes what is remembered, if it is another thing then.
+    fn change(&self, change: impl FnOnce(&mut Membership)) -> anyhow::Result<()> {
+        let mut identity = self.0.identity.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = identity.membership().context("this server is no member of a fleet")?;
+        let mut after = before.clone();
+        change(&mut after);
+        if after != *before {
+            identity.remember(Standing::Member(after))?;
+        }
+        Ok(())
     }
 }
 

@@ -7,7 +7,6 @@ use anyhow::Context as _;
 use crate::{
     cli::context::{Context, FirstContext as Outcome, write_first_context},
     clock::now_ms,
-    config::Config,
     operations::Unsealed,
     pki::{LeafTerms, certificates_to_pem, key_to_pem},
     seal::SecretBytes,
@@ -21,14 +20,16 @@ pub struct FirstContext {
     key: SecretBytes,
 }
 
-pub(super) fn make(config: &Config, server: &Unsealed) -> anyhow::Result<FirstContext> {
-    let identity = server.keys()?.pki.issue(&LeafTerms::operator("first"), now_ms())?;
-    Ok(FirstContext {
-        servers: config.server.operator_urls(),
+/// Nothing on a server that can't sign.
+pub(super) fn make(server: &Unsealed) -> anyhow::Result<Option<FirstContext>> {
+    let Ok(keys) = server.keys() else { return Ok(None) };
+    let identity = keys.pki.issue(&LeafTerms::operator("first"), now_ms())?;
+    Ok(Some(FirstContext {
+        servers: server.urls().operators,
         ca_hash: server.anchors.pin()?.to_string(),
         certificate_pem: certificates_to_pem(&identity.certified.chain),
         key: identity.key,
-    })
+    }))
 }
 
 impl FirstContext {

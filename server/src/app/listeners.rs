@@ -18,6 +18,7 @@ use crate::{
         enrolment::Enrolment,
         join::Join,
         listener::{Limits, accept},
+        voters::Voters,
     },
     operations::Unsealed,
     web::grpc::GrpcMetrics,
@@ -56,15 +57,16 @@ pub(super) struct Sockets {
 /// Starts all listeners; the future ends when all have drained.
 pub(super) fn serve(
     server: &Unsealed,
+    voters: &Voters,
     identity: Arc<IdentityCell>,
     sockets: Sockets,
     shutdown: &CancellationToken,
 ) -> anyhow::Result<impl Future<Output = ()> + use<>> {
     let mut tasks = JoinSet::new();
-    let enrolment = EnrolmentServiceServer::new(Enrolment { server: server.clone() })
+    let enrolment = EnrolmentServiceServer::new(Enrolment { server: server.clone(), voters: voters.clone() })
         .max_decoding_message_size(FROM_AGENTS_MAX)
         .max_encoding_message_size(TO_AGENTS_MAX);
-    let join = JoinServiceServer::new(Join { server: server.clone() })
+    let join = JoinServiceServer::new(Join { server: server.clone(), voters: voters.clone() })
         .max_decoding_message_size(FROM_AGENTS_MAX)
         .max_encoding_message_size(TO_AGENTS_MAX);
     let admin = AdminServiceServer::new(Admin { server: server.clone() })

@@ -54,7 +54,7 @@ operator_urls = {operator_urls}
 enrolment = {enrolment}
 nodes = {nodes}
 operators = {operators}
-# Not used yet.
+# Other servers; mutual TLS.
 peers = {peers}
 # /livez /readyz /metrics, in the clear and without a secret.
 http = {http}

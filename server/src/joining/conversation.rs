@@ -122,7 +122,7 @@ impl Applicant<'_> {
     ///
     /// # Errors
     /// [`JoinError`].
-    pub async fn ask(&self, url: &Uri, pending: &mut dyn FnMut(Pending)) -> Result<Membership, JoinError> {
+    pub async fn ask(&self, url: &Uri, pending: &mut (dyn FnMut(Pending) + Send)) -> Result<Membership, JoinError> {
         let unreachable = |why: String| JoinError::Unreachable { server: url.to_string(), why };
         let channel = self.connect(url).await?;
         let (say, said) = mpsc::channel(SAID);

@@ -105,7 +105,7 @@ pub async fn request(server: &Unsealed, nonce: &[u8; 32], proof: Proof<'_>) -> R
 /// One that is past two thirds of its life is followed by another for the same key, which nobody needs to remember.
 ///
 /// # Errors
-/// [`IssueError`]; [`IssueError::NotAVoter`] if this server can't sign.
+/// [`IssueError`]; [`IssueError::Unavailable`] if this server can't sign.
 pub async fn certificate(server: &Unsealed, id: u64) -> Result<Certificate, IssueError> {
     let record = server.ledger.read(|state| state.server(id).cloned()).map_err(refused)?;
     if let Some(stored) = record.certificate.clone().filter(|stored| !is_due(stored)) {

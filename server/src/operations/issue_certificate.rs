@@ -15,13 +15,13 @@ pub enum IssueError {
     Propose(ProposeError),
     /// The request asks for more than its node's identity.
     Request(String),
-    /// This server can't sign.
-    NotAVoter(NotAVoter),
+    /// Nobody who could be asked can sign now; a sentence.
+    Unavailable(String),
 }
 
 impl From<NotAVoter> for IssueError {
     fn from(error: NotAVoter) -> Self {
-        Self::NotAVoter(error)
+        Self::Unavailable(error.to_string())
     }
 }
 

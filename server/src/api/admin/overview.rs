@@ -38,7 +38,7 @@ pub(super) fn get(server: &Unsealed, request: &Request<GetStatusRequest>) -> Ans
         applied_index: raft.applied_index.unwrap_or_default(),
         root_pin: pin.to_string(),
         connected_agents: count(server.sessions.attached().len()),
-        enrolment_urls: server.urls.enrolment.clone(),
+        enrolment_urls: server.urls().enrolment,
         servers,
         ..of_state
     }))

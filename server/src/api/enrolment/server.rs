@@ -72,7 +72,7 @@ async fn conversation(
     let certificate = admit_server::certificate(server, id).await.map_err(|err| match err {
         IssueError::Propose(error) => error.into(),
         IssueError::Request(message) => End::Refused(refused("BadCertificateRequest", message, false)),
-        IssueError::NotAVoter(why) => End::Refused(refused("Unavailable", why.to_string(), true)),
+        IssueError::Unavailable(why) => End::Refused(refused("Unavailable", why, true)),
     })?;
     server.ledger.read(|state| {
         let fleet = state.fleet.as_ref().ok_or_else(|| End::Broken(Status::internal("no fleet")))?;

@@ -5,7 +5,7 @@ use muster_proto::join::v1::{
     agent_message::Message as FromAgent, server_message::Message as ToAgent,
 };
 use muster_state::{
-    NodeId, Refusal,
+    Change, NodeId, Refusal,
     command::{CompleteErrand, RecordHello, Release},
     limits::{CLAIM_MAX, clip_to},
     record::Errand,
@@ -14,14 +14,28 @@ use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
 
 use crate::{
-    api::{caller::NodeCaller, payload, status, wire},
+    api::{caller::NodeCaller, status, voters::Voters, wire},
     clock::now_ms,
     ledger::ProposeError,
     operations::{Unsealed, instruction},
+    peers::relay::{PayloadAsk, RelayError},
     web::metrics::{self, AuthenticationFailure},
 };
 
-type Out = mpsc::Sender<Result<ServerMessage, Status>>;
+/// A node's stream, and what serves it.
+pub(super) struct Line {
+    pub(super) server: Unsealed,
+    pub(super) voters: Voters,
+    pub(super) node: NodeCaller,
+    pub(super) out: mpsc::Sender<Result<ServerMessage, Status>>,
+}
+
+impl Line {
+    async fn send(&self, message: ToAgent) -> Result<(), Status> {
+        let message = ServerMessage { message: Some(message) };
+        self.out.send(Ok(message)).await.map_err(|_| Status::cancelled("the agent is gone"))
+    }
+}
 
 /// Records what the agent said of its machine.
 pub(super) async fn record_hello(server: &Unsealed, node: &NodeCaller, hello: Hello) -> Result<(), Status> {
@@ -37,16 +51,17 @@ pub(super) async fn record_hello(server: &Unsealed, node: &NodeCaller, hello: He
 }
 
 /// Serves the stream until either side ends it, a newer stream of the node takes over, or its identity is gone.
-pub(super) async fn run(server: Unsealed, node: NodeCaller, mut from_agent: Streaming<AgentMessage>, out: Out) {
+pub(super) async fn run(line: Line, mut from_agent: Streaming<AgentMessage>) {
+    let Line { server, node, out, .. } = &line;
     let session = server.sessions.attach(&node.id);
     let mut watch = server.ledger.watch();
-    let mut sent: Option<instruction::Instruction> = None;
-    let welcome = Welcome { server_unix_ms: now_ms(), node_urls: server.urls.nodes.clone() };
-    if send(&out, ToAgent::Welcome(welcome)).await.is_err() {
-        return;
-    }
+    let (mut told, mut sent) = (Vec::new(), None);
     loop {
-        if let Err(status) = instruct(&server, &node, &out, &mut sent).await {
+        let up_to_date = async {
+            welcome(&line, &mut told).await?;
+            instruct(&line, &mut sent).await
+        };
+        if let Err(status) = up_to_date.await {
             let _ = out.send(Err(status)).await;
             return;
         }
@@ -61,10 +76,10 @@ pub(super) async fn run(server: Unsealed, node: NodeCaller, mut from_agent: Stre
                 let _ = out.send(Err(Status::aborted("another stream of this node has taken over"))).await;
                 return;
             }
-            changed = watch.node(&node.id) => if changed.is_err() { return },
+            changed = watch.until(|change| concerns(change, &node.id)) => if changed.is_err() { return },
             message = from_agent.message() => match message {
                 Ok(Some(AgentMessage { message: Some(message) })) => {
-                    if let Err(status) = take(&server, &node, message, &out).await {
+                    if let Err(status) = take(&line, message).await {
                         let _ = out.send(Err(status)).await;
                         return;
                     }
@@ -76,18 +91,28 @@ pub(super) async fn run(server: Unsealed, node: NodeCaller, mut from_agent: Stre
     }
 }
 
-async fn send(out: &Out, message: ToAgent) -> Result<(), Status> {
-    let message = ServerMessage { message: Some(message) };
-    out.send(Ok(message)).await.map_err(|_| Status::cancelled("the agent is gone"))
+/// What the agent is told of: its own node, and where it finds the servers.
+fn concerns(change: &Change, own: &NodeId) -> bool {
+    match change {
+        Change::Node(node) => node == own,
+        Change::Server(_) => true,
+        Change::Cluster(_) | Change::Event(_) | Change::Other => false,
+    }
+}
+
+/// Tells the agent where servers are, at first and whenever that has changed.
+async fn welcome(line: &Line, told: &mut Vec<String>) -> Result<(), Status> {
+    let node_urls = line.server.urls().nodes;
+    if *told == node_urls {
+        return Ok(());
+    }
+    *told = node_urls.clone();
+    line.send(ToAgent::Welcome(Welcome { server_unix_ms: now_ms(), node_urls })).await
 }
 
 /// Sends the current instruction if it differs from the one sent last.
-async fn instruct(
-    server: &Unsealed,
-    node: &NodeCaller,
-    out: &Out,
-    sent: &mut Option<instruction::Instruction>,
-) -> Result<(), Status> {
+async fn instruct(line: &Line, sent: &mut Option<instruction::Instruction>) -> Result<(), Status> {
+    let Line { server, node, .. } = line;
     let found = server.ledger.read(|state| {
         let record = state.nodes.get(&node.id)?;
         // A renewal moves the identity on; the old key is then no longer this node's.
@@ -104,7 +129,7 @@ async fn instruct(
     let mut message: WireInstruction = wire::instruction::render(&now, revision);
     for (step, wire_step) in now.steps.iter().zip(&mut message.steps) {
         if step.needs_payload() && !now.hold {
-            match released(server, node, now.attempt, &step.id, &sealing_key.0).await {
+            match released(line, now.attempt, &step.id, &sealing_key.0).await {
                 Ok(sealed) => wire_step.payload = Some(sealed),
                 Err(ReleaseError::Moved) => {
                     // The state went on between reading and releasing: the change that did it wakes this stream again.
@@ -116,7 +141,7 @@ async fn instruct(
             }
         }
     }
-    send(out, ToAgent::Instruction(message)).await?;
+    line.send(ToAgent::Instruction(message)).await?;
     *sent = Some(now);
     Ok(())
 }
@@ -132,12 +157,12 @@ enum ReleaseError {
 
 /// Trust rule 6: the release commits first; only then is anything unsealed, and sealed again to this node's key.
 async fn released(
-    server: &Unsealed,
-    node: &NodeCaller,
+    line: &Line,
     attempt: u32,
     step: &str,
     sealing_key: &[u8],
 ) -> Result<muster_proto::join::v1::Sealed, ReleaseError> {
+    let Line { server, voters, node, .. } = line;
     let release =
         Release { node: node.id.clone(), attempt, step: step.to_owned(), key: node.key, caller: server.spiffe.clone() };
     match server.ledger.propose(release).await {
@@ -148,15 +173,18 @@ async fn released(
         }
         Err(other) => return Err(ReleaseError::Failed(status::of_propose(other))),
     }
-    let failed = |err: anyhow::Error| {
-        tracing::error!(node = %node.id, step, err = %format!("{err:#}"), "a payload could not be made");
-        ReleaseError::Unmade
-    };
-    let sealed = payload::sealed(server, &node.id, attempt, step, sealing_key).map_err(failed)?;
-    Ok(wire::payload::sealed(sealed))
+    let ask = PayloadAsk { node: node.id.clone(), attempt, step: step.to_owned(), key: node.key };
+    match voters.render_payload(server, ask, sealing_key).await {
+        Ok(sealed) => Ok(wire::payload::sealed(sealed)),
+        Err(RelayError::Moved | RelayError::Refused(_)) => Err(ReleaseError::Moved),
+        Err(RelayError::Failed | RelayError::Request(_)) => Err(ReleaseError::Unmade),
+        // The agent goes to the next server, which may reach a voter.
+        Err(RelayError::Unavailable(why)) => Err(ReleaseError::Failed(Status::unavailable(why))),
+    }
 }
 
-async fn take(server: &Unsealed, node: &NodeCaller, message: FromAgent, out: &Out) -> Result<(), Status> {
+async fn take(line: &Line, message: FromAgent) -> Result<(), Status> {
+    let Line { server, node, .. } = line;
     match message {
         FromAgent::Hello(hello) => record_hello(server, node, hello).await,
         FromAgent::Preflight(preflight) => fresh_preflight(server, &node.id, preflight).await,
@@ -168,7 +196,7 @@ async fn take(server: &Unsealed, node: &NodeCaller, message: FromAgent, out: &Ou
         FromAgent::Report(report) => {
             let sequence = report.sequence;
             record_report(server, node, report).await?;
-            send(out, ToAgent::Ack(ReportAck { sequence })).await
+            line.send(ToAgent::Ack(ReportAck { sequence })).await
         }
     }
 }

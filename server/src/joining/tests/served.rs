@@ -18,15 +18,17 @@ use crate::{
     api::{
         enrolment::Enrolment,
         listener::{Limits, accept},
+        voters::Voters,
     },
     clock::now_ms,
     consensus::{self, Consensus},
     identity::{Membership, keys::IdentityKey},
     ledger::Ledger,
     operations::{
-        Unsealed, Urls, found_fleet,
+        Unsealed, found_fleet,
         keyring::{self, Keyring, Keys},
     },
+    peers::{Client, Gate, greet::Memory},
     pki::LeafTerms,
     seal::{OwnKeys, SealKey},
     sessions::Sessions,
@@ -60,7 +62,7 @@ impl Served {
             ledger,
             keyring,
             sessions: Sessions::default(),
-            urls: Arc::new(Urls::default()),
+            places: Arc::default(),
             stopping: CancellationToken::new(),
         };
         let url = listen(&server, &server.keys().unwrap()).await;
@@ -91,7 +93,8 @@ async fn listen(server: &Unsealed, keys: &Keys) -> Uri {
     let tls = Arc::new(server_config_with(Arc::new(IdentityCell::new(shown).unwrap()), None).unwrap());
     let limits = Limits { connections: 16, per_address: 16 };
     let incoming = accept(socket, tls, limits, server.stopping.clone());
-    let service = EnrolmentServiceServer::new(Enrolment { server: server.clone() });
+    let voters = Voters { client: Client::new(Gate::default(), Memory::default()), ledger: server.ledger.clone() };
+    let service = EnrolmentServiceServer::new(Enrolment { server: server.clone(), voters });
     let stop = server.stopping.clone().cancelled_owned();
     tokio::spawn(Server::builder().add_service(service).serve_with_incoming_shutdown(incoming, stop));
     url

@@ -20,8 +20,9 @@ use crate::{
     consensus::{self, Consensus},
     ledger::Ledger,
     operations::{
-        Unsealed, Urls, found_fleet,
+        Unsealed, found_fleet,
         keyring::{self, Keyring},
+        urls::{Places, Urls},
     },
     pki::LeafTerms,
     seal::{OwnKeys, SealKey},
@@ -58,7 +59,10 @@ impl Served {
             ledger,
             keyring,
             sessions: Sessions::default(),
-            urls: Arc::new(Urls { enrolment: vec!["https://192.0.2.5:9443".into()], ..Urls::default() }),
+            places: Arc::new(Places {
+                own: Urls { enrolment: vec!["https://192.0.2.5:9443".into()], ..Urls::default() },
+                written: Urls::default(),
+            }),
             stopping: CancellationToken::new(),
         };
         Self { admin: Admin { server }, consensus, _home: home }
