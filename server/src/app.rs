@@ -25,7 +25,7 @@ use crate::{
     clock::now_ms,
     conductor,
     config::Config,
-    consensus,
+    consensus, membership,
     operations::{
         Unsealed, found_fleet,
         keyring::Keyring,
@@ -260,6 +260,8 @@ impl Running {
         tasks.spawn(follow::run(server.clone(), own.clone(), *id, ends.clone(), shutdown.clone()));
         tasks.spawn(own.clone().renew(server.clone(), shutdown.clone()));
         tasks.spawn(conductor::run(server.clone(), shutdown.clone()));
+        let promote_after = config.server.promote_after.duration();
+        tasks.spawn(membership::run(server.clone(), promote_after, shutdown.clone()));
     }
 
     /// Ends all tasks, politely first, then the log.

@@ -8,6 +8,7 @@
 mod error;
 mod keys;
 mod print;
+mod span;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
+pub use span::Span;
 
 use crate::storage::Engine;
 
@@ -59,6 +61,8 @@ pub struct Server {
     pub node_urls: Vec<String>,
     /// `HOST:PORT` of every server's operator listener, as written into contexts; empty: only this one.
     pub operator_urls: Vec<String>,
+    /// How long a server must have kept up with the leader before it gets the data keys and its vote.
+    pub promote_after: Span,
 }
 
 /// A port per listener. 0 lets the kernel choose a free one, which only tests and the demo want.
@@ -141,6 +145,8 @@ impl Default for Server {
             enrolment_urls: Vec::new(),
             node_urls: Vec::new(),
             operator_urls: Vec::new(),
+            // Vault's own, and three times what a slow disk or a restart takes.
+            promote_after: Span::seconds(10),
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod joining;
 pub mod kubeadm;
 pub mod ledger;
 pub mod logging;
+pub mod membership;
 pub mod offline;
 pub mod operations;
 pub mod peers;

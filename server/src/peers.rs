@@ -23,8 +23,6 @@ pub mod service;
 pub mod verbs;
 pub mod wire;
 
-/// What calls between servers are made with.
-pub use crate::consensus::{Peer, ServerId, TransportError};
 pub use client::Client;
 pub use dial::Credentials;
 pub use gate::Gate;

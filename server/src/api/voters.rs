@@ -7,6 +7,7 @@ use muster_trust::sealing::SealedToNode;
 
 use super::payload::sealed;
 use crate::{
+    consensus::{Peer, ServerId, TransportError},
     ledger::{Ledger, ProposeError},
     operations::{
         Unsealed,
@@ -14,7 +15,7 @@ use crate::{
         renew_identity,
     },
     peers::{
-        Client, Peer, ServerId, TransportError,
+        Client,
         relay::{PayloadAsk, RelayError, RenewalAsk},
     },
 };

@@ -10,7 +10,20 @@ use crate::suggestion::suggestion;
 
 /// Every section with its keys. A test holds it against the types.
 pub(super) const KNOWN: [(&str, &[&str]); 5] = [
-    ("server", &["id", "data_dir", "listen", "advertise", "ports", "enrolment_urls", "node_urls", "operator_urls"]),
+    (
+        "server",
+        &[
+            "id",
+            "data_dir",
+            "listen",
+            "advertise",
+            "ports",
+            "enrolment_urls",
+            "node_urls",
+            "operator_urls",
+            "promote_after",
+        ],
+    ),
     ("server.ports", &["enrolment", "nodes", "operators", "peers", "http"]),
     ("storage", &["backend"]),
     ("seal", &["kind", "path"]),

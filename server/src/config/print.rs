@@ -49,6 +49,8 @@ listen = {listen}
 enrolment_urls = {enrolment_urls}
 node_urls = {node_urls}
 operator_urls = {operator_urls}
+# How long a server must have kept up before it gets the data keys and its vote.
+promote_after = {promote_after}
 
 [server.ports]
 enrolment = {enrolment}
@@ -66,6 +68,7 @@ http = {http}
         enrolment_urls = list(&server.enrolment_urls),
         node_urls = list(&server.node_urls),
         operator_urls = list(&server.operator_urls),
+        promote_after = quoted(&server.promote_after.to_string()),
     )
 }
 

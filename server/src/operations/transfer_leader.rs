@@ -1,5 +1,7 @@
 //! The leader steps down for another voter: before its machine is maintained, or is taken away.
 
+use muster_state::State;
+
 use super::{OperationError, Unsealed, leading, remove_server::ANSWERS_WITHIN_MS};
 use crate::ledger::Status;
 
@@ -17,7 +19,7 @@ pub async fn run(server: &Unsealed, from: Option<u64>, to: Option<u64>) -> Resul
     let status = leading(&server.ledger)?;
     let to = match to {
         Some(to) => to,
-        None => best(&status).ok_or_else(|| {
+        None => server.ledger.read(|state| best(&status, |id| is_staying(state, id))).ok_or_else(|| {
             let why = "there is no other voter that answers and has kept up; see `muster server list`";
             OperationError::NotNow(why.into())
         })?,
@@ -26,9 +28,14 @@ pub async fn run(server: &Unsealed, from: Option<u64>, to: Option<u64>) -> Resul
     Ok(server.ledger.status())
 }
 
-/// The voter that is least behind among those that answer; of equal ones the first.
-pub fn best(status: &Status) -> Option<u64> {
-    let others = status.members.iter().filter(|(id, member)| **id != status.id && member.voter);
+fn is_staying(state: &State, id: u64) -> bool {
+    state.servers.get(&id).is_none_or(|server| !server.standing.is_removed())
+}
+
+/// The voter that is least behind among those that answer and may lead; of equal ones the first.
+pub fn best(status: &Status, may_lead: impl Fn(u64) -> bool) -> Option<u64> {
+    let is_other = |id: u64| id != status.id && may_lead(id);
+    let others = status.members.iter().filter(|(id, member)| is_other(**id) && member.voter);
     let ready = others.filter(|(_, member)| member.silence_ms.is_some_and(|ms| ms <= ANSWERS_WITHIN_MS));
     let ranked = ready.filter_map(|(id, member)| Some((member.lag_entries?, *id)));
     ranked.min().map(|(_, id)| id)
@@ -52,7 +59,8 @@ mod tests {
                 mk_member(6, true, None, Some(50)),
             ],
         );
-        assert_eq!(best(&status), Some(2));
-        assert_eq!(best(&mk_status(1, [mk_member(1, true, None, Some(0))])), None);
+        assert_eq!(best(&status, |_| true), Some(2));
+        assert_eq!(best(&status, |id| id != 2), Some(4));
+        assert_eq!(best(&mk_status(1, [mk_member(1, true, None, Some(0))]), |_| true), None);
     }
 }

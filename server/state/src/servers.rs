@@ -28,6 +28,11 @@ impl State {
         self.fleet.as_ref().is_some_and(|fleet| fleet.epochs.values().all(|copies| copies.contains_key(&server)))
     }
 
+    /// The server has its copy of some data key.
+    pub fn holds_any_data_key(&self, server: u64) -> bool {
+        self.fleet.as_ref().is_some_and(|fleet| fleet.epochs.values().any(|copies| copies.contains_key(&server)))
+    }
+
     /// Who has to get the data key of a new epoch: every voter that has that of the present one. A server that is
     /// about to vote gets all epochs when it is ready to.
     pub fn epoch_holders(&self) -> BTreeSet<u64> {
