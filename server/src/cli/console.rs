@@ -8,7 +8,7 @@ mod escape;
 mod message;
 mod table;
 
-use std::io::{BufRead, IsTerminal as _, Write};
+use std::io::{BufRead, BufReader, IsTerminal as _, Write};
 
 use indicatif::ProgressBar;
 use jiff::Timestamp;
@@ -52,7 +52,8 @@ impl Console {
         Self {
             out: Box::new(std::io::stdout()),
             err: Box::new(std::io::stderr()),
-            input: Box::new(std::io::stdin().lock()),
+            // Not locked: what `serve` and `server join` read from it is read elsewhere in this process.
+            input: Box::new(BufReader::new(std::io::stdin())),
             interactive: std::io::stdin().is_terminal(),
             progress: std::io::stderr().is_terminal() && !globals.quiet,
             format: globals.output,
