@@ -77,7 +77,8 @@ impl Fleet {
     pub fn promote(&self, number: usize) -> Result<()> {
         let id = self.ids[number].to_string();
         self.done(&["server", "promote", &id])?;
-        let votes = |found: &Value| found["id"] == id.as_str() && found["role"] == "voter" && found["hasDataKeys"] == true;
+        let votes =
+            |found: &Value| found["id"] == id.as_str() && found["role"] == "voter" && found["hasDataKeys"] == true;
         self.wait_server("the server votes", votes)?;
         Ok(())
     }
@@ -153,7 +154,8 @@ impl Fleet {
         let leader = self.leader()?;
         let target = self.applied(leader)?;
         eventually("all servers have what the leader has", MOMENT, || {
-            let behind = |number: &usize| self.servers[*number].runs() && self.applied(*number).unwrap_or_default() < target;
+            let behind =
+                |number: &usize| self.servers[*number].runs() && self.applied(*number).unwrap_or_default() < target;
             let late: Vec<usize> = (0..self.servers.len()).filter(behind).collect();
             if late.is_empty() { Ok(()) } else { Err(format!("servers at {late:?} are behind {target}")) }
         })

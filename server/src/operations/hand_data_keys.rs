@@ -34,7 +34,7 @@ pub(super) struct Recipient {
 /// The server as the state knows it.
 pub(super) fn recipient(server: &Unsealed, id: u64) -> Result<Recipient, OperationError> {
     let known = server.ledger.read(|state| state.servers.get(&id).map(|record| record.sealing_key.clone()));
-    let Some(sealing_key) = known else { return Err(Refusal::not_found("server", id)).map_err(refused) };
+    let Some(sealing_key) = known else { return Err(refused(Refusal::not_found("server", id))) };
     let sealing_key = SealingPublicKey::from_bytes(&sealing_key.0)
         .map_err(|_| OperationError::NotNow(format!("server {id} has not told its sealing key yet")))?;
     Ok(Recipient { name: id.to_string(), sealing_key })
