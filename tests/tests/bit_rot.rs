@@ -43,26 +43,32 @@ fn a_file_cut_short_anywhere_is_refused_or_harmless_on_redb() {
     damage_again_and_again(Engine::Redb, cut_short).unwrap();
 }
 
-fn flip_a_bit(bytes: &mut Vec<u8>, chance: &mut Chance) {
-    let at = place(bytes, chance);
+/// What happens to the bytes of one file.
+type Damage = fn(Vec<u8>, &mut Chance) -> Vec<u8>;
+
+fn flip_a_bit(mut bytes: Vec<u8>, chance: &mut Chance) -> Vec<u8> {
+    let at = place(&bytes, chance);
     bytes[at] ^= 1 << chance.below(8);
+    bytes
 }
 
-fn zero_a_sector(bytes: &mut Vec<u8>, chance: &mut Chance) {
-    let at = place(bytes, chance) / 512 * 512;
+fn zero_a_sector(mut bytes: Vec<u8>, chance: &mut Chance) -> Vec<u8> {
+    let at = place(&bytes, chance) / 512 * 512;
     let end = bytes.len().min(at + 512);
     bytes[at..end].fill(0);
+    bytes
 }
 
-fn cut_short(bytes: &mut Vec<u8>, chance: &mut Chance) {
-    bytes.truncate(place(bytes, chance));
+fn cut_short(mut bytes: Vec<u8>, chance: &mut Chance) -> Vec<u8> {
+    bytes.truncate(place(&bytes, chance));
+    bytes
 }
 
 fn place(bytes: &[u8], chance: &mut Chance) -> usize {
     usize::try_from(chance.below(bytes.len() as u64)).unwrap_or(0)
 }
 
-fn damage_again_and_again(engine: Engine, damage: fn(&mut Vec<u8>, &mut Chance)) -> Result<()> {
+fn damage_again_and_again(engine: Engine, damage: Damage) -> Result<()> {
     let rounds = std::env::var("BIT_ROT").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(40);
     let mut chance = Chance::new();
     let home = tempfile::tempdir()?;
@@ -77,10 +83,9 @@ fn damage_again_and_again(engine: Engine, damage: fn(&mut Vec<u8>, &mut Chance))
         copy_tree(&whole, &damaged)?;
         let files = files_in(&damaged)?;
         let path = &files[place(&vec![0; files.len()], &mut chance)];
-        let mut bytes = fs::read(path)?;
+        let bytes = fs::read(path)?;
         if !bytes.is_empty() {
-            damage(&mut bytes, &mut chance);
-            fs::write(path, bytes)?;
+            fs::write(path, damage(bytes, &mut chance))?;
             match start(&damaged, engine)?.read_until_ready() {
                 Ok(there) => silent.extend(judge(&acknowledged, &there, path)),
                 Err(_) => refused += 1,

@@ -205,11 +205,11 @@ fn stall(engine: Engine) -> Result<()> {
     let mut mains = Mains::new()?;
     let variables = mains.plug_in(home.path())?;
     let switch = tempfile::tempdir()?;
-    let only_while = Some(switch.path().join("stalls"));
-    let stalling = Fault::Stall { by: BY, every: 1, only_while: only_while.clone() };
+    let only_while = switch.path().join("stalls");
+    let stalling = Fault::Stall { by: BY, every: 1, only_while: Some(only_while.clone()) };
     let mut load = start(home.path(), engine, &[variables, stalling.variables()].concat())?;
     let mut acknowledged = load.read_acks(200)?;
-    std::fs::write(only_while.unwrap_or_default(), [])?;
+    std::fs::write(only_while, [])?;
     // Those under way may still come without a stall, so the first few do not count.
     acknowledged.extend(load.read_acks(60)?);
     let started = Instant::now();
