@@ -27,6 +27,9 @@ fn redeem(machine: u32) -> Ask {
     Ask::Redeem { machine }
 }
 
+/// A client, what it asked, and how that ended.
+type Line = (u64, Ask, Ended);
+
 #[test]
 fn a_race_for_a_token_has_one_winner() {
     let lawful = history(
@@ -51,7 +54,7 @@ fn what_no_single_copy_answers_is_rejected_on_every_kind_of_object() {
     let replace = |seen, value| Ask::Replace { seen, value };
     let register = |revision, value| Answer::Seen(Value::Register(revision, value));
     let count = |count| Answer::Seen(Value::Counter(count));
-    let bad: &[(&str, Object, &[(u64, Ask, Ended)])] = &[
+    let bad: &[(&str, Object, &[Line])] = &[
         ("a token without a maker", TOKEN, &[(1, redeem(0), answered(2, Answer::Done))]),
         (
             "a token made twice",
