@@ -66,7 +66,7 @@ pub async fn run(args: JoinServerArgs) -> anyhow::Result<()> {
     let membership = until_admitted(&applicant, &urls).await?;
     let marker = Marker { server: membership.server, fleet: membership.fleet.clone() };
     identity.remember(Standing::Member(membership))?;
-    marker.write(&marker::path(&config))?;
+    // The marker itself is written by the first start, when there is a log to be missed.
     eprintln!("This is {marker} now; its certificate is in {}.", config.server.data_dir.display());
     eprintln!("Next: muster serve");
     Ok(())

@@ -1,0 +1,53 @@
+//! Several servers of one fleet as operators see them: joining, voting, leading, leaving.
+
+use anyhow::Result;
+use muster_tests::{Fleet, SOON, eventually};
+use serde_json::Value;
+
+fn text<'a>(server: &'a Value, field: &str) -> &'a str {
+    server[field].as_str().unwrap_or_default()
+}
+
+fn states(servers: &[Value]) -> Vec<(&str, &str)> {
+    servers.iter().map(|server| (text(server, "id"), text(server, "state"))).collect()
+}
+
+fn reasons(fleet: &Fleet) -> Result<Vec<String>> {
+    let events = fleet.json(&["get", "events"])?;
+    let items = events["items"].as_array().cloned().unwrap_or_default();
+    Ok(items.iter().map(|event| text(event, "reason").to_owned()).collect())
+}
+
+#[test]
+fn three_servers_act_as_one_and_a_leader_that_is_removed_leaves_for_good() -> Result<()> {
+    let mut fleet = Fleet::of(3)?;
+    let listed = fleet.list()?;
+    assert_eq!(states(&listed), [("1", "Leader"), ("2", "Follower"), ("3", "Follower")]);
+    for server in &listed {
+        assert_eq!((text(server, "role"), server["hasDataKeys"].as_bool()), ("voter", Some(true)), "{server}");
+        assert!(server["lagEntries"].is_string() && server["index"].is_string(), "{server}");
+    }
+
+    fleet.done(&["server", "transfer-leader", "2"])?;
+    fleet.wait_server("server 2 leads", |server| text(server, "id") == "2" && text(server, "state") == "Leader")?;
+
+    fleet.done(&["server", "remove", "2", "--yes", "--reason", "its machine goes"])?;
+    eventually("server 2 has left", SOON, || match fleet.list() {
+        Ok(servers) if servers.len() == 2 && servers.iter().all(|server| text(server, "id") != "2") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })?;
+    eventually("a new epoch", SOON, || match reasons(&fleet) {
+        Ok(reasons) if reasons.iter().any(|reason| reason == "EpochStarted") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })?;
+    let gone = fleet.json(&["get", "server", "2"])?;
+    assert_eq!((text(&gone, "state"), gone["hasDataKeys"].as_bool().unwrap_or(false)), ("Removed", false), "{gone}");
+
+    let next = fleet.add_learner(&muster_tests::ServerSettings::default())?;
+    assert_eq!(fleet.id(next), 4, "a number is never used again");
+    let listed = fleet.list()?;
+    assert!(states(&listed).contains(&("4", "Learner")), "{listed:?}");
+    let learner = listed.iter().find(|server| text(server, "id") == "4").expect("it is listed");
+    assert_eq!(learner["hasDataKeys"].as_bool().unwrap_or(false), false, "a learner holds no keys");
+    Ok(())
+}
