@@ -44,6 +44,11 @@ impl ProposeError {
         matches!(self, Self::Consensus(consensus::ProposeError::TimedOut))
     }
 
+    /// Another server leads by now; nothing was carried out.
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, Self::Consensus(consensus::ProposeError::Fenced))
+    }
+
     /// The closed word for clients.
     pub fn word(&self) -> &'static str {
         match self {

@@ -26,6 +26,8 @@ pub mod wire;
 pub use client::Client;
 pub use dial::Credentials;
 pub use gate::Gate;
+// For those who call over the wire and do not enter consensus.
+pub use crate::consensus::{Peer, ServerId, TransportError};
 
 /// Bytes of one message, either way. What is larger travels in pieces.
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;

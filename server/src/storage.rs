@@ -20,6 +20,7 @@
 //! clean after a failed fsync, so a second one that succeeds proves nothing.
 
 pub mod backend;
+mod counters;
 pub mod directory;
 pub mod durable;
 pub mod engine;

@@ -80,7 +80,10 @@ const WIRE_TYPES: &[(&str, &str)] = &[
 /// Files longer than allowed, each with the reason why cutting it would make it worse.
 const LONG_FILES: &[(&str, &str)] = &[];
 /// Functions longer than allowed (`file::function`), each with the reason.
-const LONG_FUNCTIONS: &[(&str, &str)] = &[];
+const LONG_FUNCTIONS: &[(&str, &str)] = &[(
+    "tests/src/simulation/history/tests.rs::what_no_single_copy_answers_is_rejected_on_every_kind_of_object",
+    "one table of bad histories, to be read from top to bottom",
+)];
 
 fn assert_none(what: &str, offenders: Vec<String>) {
     assert!(offenders.is_empty(), "{what}:\n  {}", offenders.join("\n  "));
@@ -168,6 +171,13 @@ fn there_is_one_crypto_provider() {
     assert_none("on Linux the workspace depends on", foreign(&packages, &banned));
 }
 
+/// `::sled::Db`, which needs no `use`.
+fn names_the_crate(text: &str, name: &str) -> bool {
+    let text = code(text);
+    let inside_a_path = |before: &str| before.ends_with(|last: char| last.is_alphanumeric() || last == '_');
+    text.match_indices(&format!("::{name}::")).any(|(at, _)| !inside_a_path(&text[..at]))
+}
+
 #[test]
 fn each_engine_is_named_by_one_file() {
     // The room itself and the choice between engines name the modules that are called like the crates.
@@ -176,7 +186,7 @@ fn each_engine_is_named_by_one_file() {
         let its_own = format!("server/src/storage/{engine}");
         let (own, others): (Vec<_>, Vec<_>) = rust()
             .into_iter()
-            .filter(|file| names(&code(&file.text), &format!("{engine}::")))
+            .filter(|file| names(&code(&file.text), &format!("{engine}::")) || names_the_crate(&file.text, engine))
             .map(|file| file.path)
             .partition(|path| path.starts_with(&its_own));
         assert!(!own.is_empty(), "nothing names {engine}: the rule is blind");

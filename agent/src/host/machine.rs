@@ -245,7 +245,13 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         assert!(mk_machine().port_in_use(port));
-        drop(listener);
-        assert!(!mk_machine().port_in_use(port));
+        // Another process may take a port the moment it is free: one of several stays free.
+        let is_free = |()| {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            drop(listener);
+            !mk_machine().port_in_use(port)
+        };
+        assert!([(); 10].into_iter().any(is_free));
     }
 }

@@ -7,7 +7,6 @@ use muster_trust::sealing::SealedToNode;
 
 use super::payload::sealed;
 use crate::{
-    consensus::{Peer, ServerId, TransportError},
     ledger::{Ledger, ProposeError},
     operations::{
         Unsealed,
@@ -15,7 +14,7 @@ use crate::{
         renew_identity,
     },
     peers::{
-        Client,
+        Client, Peer, ServerId, TransportError,
         relay::{PayloadAsk, RelayError, RenewalAsk},
     },
 };

@@ -9,7 +9,6 @@ use tokio_util::sync::CancellationToken;
 use super::plan::{Planned, View, plan};
 use crate::{
     clock::now_ms,
-    consensus,
     ledger::ProposeError,
     operations::{OperationError, Unsealed, mint_token},
 };
@@ -70,7 +69,7 @@ async fn carry_out(server: &Unsealed, planned: Planned) {
         // The state had moved on; the next plan starts from there.
         Err(ProposeError::Refused(refusal)) => tracing::debug!(why = %refusal, "a planned step was refused"),
         // Another server leads, and plans.
-        Err(ProposeError::Consensus(consensus::ProposeError::Fenced)) => {}
+        Err(err) if err.is_fenced() => {}
         Err(err) => tracing::warn!(err = %err, "a planned step could not be proposed"),
     }
 }

@@ -10,7 +10,7 @@
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +19,7 @@ pub use super::thread::StoreThread;
 
 use super::Error;
 use super::backend::{Backend, Batch};
+pub use super::counters::Counters;
 use super::directory::DataDirectory;
 use super::engine::Engine;
 use super::log::{Log, PurgePoint, read_value};
@@ -61,19 +62,6 @@ pub struct Opened {
     pub purged: Option<PurgePoint>,
     /// The indices present.
     pub present: Range<u64>,
-}
-
-/// Counters of the storage thread, for metrics and tests.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Batches written and synchronised.
-    pub syncs: AtomicU64,
-    /// Operations acknowledged.
-    pub operations: AtomicU64,
-    /// Bytes of all payloads appended since the start.
-    pub appended_bytes: AtomicU64,
-    /// Bytes of all payloads now in the log.
-    pub log_bytes: AtomicU64,
 }
 
 enum Operation {
