@@ -104,7 +104,7 @@ fn a_token_that_is_spent_expired_revoked_malformed_unknown_or_for_somebody_else_
         &[id_of(&revoked), "was revoked", "muster token create"],
     )?;
 
-    let malformed = ["the enrolment token is malformed", "mst-<8 characters>-<32 characters>"];
+    let malformed = ["the token is malformed", "mst-<8 characters>-<32 characters>"];
     refused(&mut server.machine("typo")?, &door, "mst-abcdefgh-tooshort", &[], &malformed)?;
     let unknown = format!("mst-abcdefgh-{}", "0".repeat(32));
     refused(&mut server.machine("guess")?, &door, &unknown, &[], &["is not known", "muster token create"])?;

@@ -28,6 +28,10 @@ fn write_key(path: &Path, text: &str) -> Result<()> {
 /// What a missing or wrong key must not change: all but the clock.
 fn secrets_of(mut state: State) -> State {
     state.now_ms = 0;
+    // Each start of a server is recorded, with an event.
+    state.servers.clear();
+    state.events.clear();
+    state.last_event = 0;
     state
 }
 
