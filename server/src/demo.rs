@@ -1,30 +1,36 @@
-//! `muster demo`: a server and a fleet of rehearsed machines on loopback. Everything is real (sockets, TLS, Raft, disk,
-//! the agents' own loop, journal and enrolment) except the kubeadm call itself.
+//! `muster demo`: three servers and a fleet of rehearsed machines on loopback; the server that leads is killed half-way.
+//! Everything is real (processes, sockets, TLS, Raft, disks, the agents' own loop, journal and enrolment) except the kubeadm
+//! call itself.
 
+mod fail_over;
 mod machine;
 mod progress;
+mod servers;
 mod summary;
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
 use muster_proto::admin::v1::{
-    ApplyClusterRequest, Cluster, ClusterSpec, CreateTokenRequest, ListNodesRequest, NamedNode, Node, Pool,
+    ApplyClusterRequest, Cluster, ClusterSpec, CreateTokenRequest, GetStatusRequest, ListNodesRequest, NamedNode, Node,
+    Pool, Status,
 };
-use tokio::task::JoinSet;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::{self, FirstContext, Progress as Startup, Sockets},
     cli::{
         args::DemoArgs,
         client::{Session, request_id},
-        context::Context,
         muster_token::MusterToken,
     },
-    config::{Config, Log},
-    operations::Unsealed,
+    config::Log,
 };
+use progress::Progress;
+use servers::Servers;
 
 /// The whole demo takes seconds; a machine that is not Ready by then never will be.
 const DEADLINE: Duration = Duration::from_secs(180);
@@ -32,28 +38,23 @@ const DEADLINE: Duration = Duration::from_secs(180);
 const CLUSTER: &str = "demo";
 const KUBERNETES: &str = "v1.36.2";
 
-/// Runs the demo; an error unless every machine became Ready.
+/// Runs the demo; an error unless every machine became Ready and nothing was lost.
 pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
-    crate::logging::start(&Log { level: "warn,openraft=error".into(), ..Log::default() })?;
+    crate::logging::start(&Log { level: "warn,openraft=error,muster_agent=error".into(), ..Log::default() })?;
     let home = tempfile::Builder::new().prefix("muster-demo-").tempdir()?;
     let shutdown = CancellationToken::new();
-    let (ready, serving) = tokio::sync::oneshot::channel();
-    let server = tokio::spawn(serve(home.path().to_owned(), ready, shutdown.clone()));
-    let context = tokio::select! {
-        context = serving => context.context("the server ended before it served")?,
-        () = interrupted() => return Ok(()),
-    };
+    let mut servers = Servers::new(home.path())?;
     let outcome = tokio::select! {
-        outcome = bring_up(&args, home.path(), &context, &shutdown) => outcome,
+        outcome = play(&args, home.path(), &mut servers, &shutdown) => outcome,
         () = interrupted() => Err(anyhow::anyhow!("interrupted")),
     };
     if args.keep && outcome.is_ok() {
-        let path = home.path().join("config.toml");
+        let path = servers::context_file(home.path());
         eprintln!("\nStill running. Try: MUSTER_CONFIG={} muster get nodes -o wide   (Ctrl-C ends it)", path.display());
         interrupted().await;
     }
     shutdown.cancel();
-    server.await.context("the server's task")??;
+    servers.stop().await?;
     if args.keep {
         eprintln!("Kept: {}", home.keep().display());
     }
@@ -67,58 +68,22 @@ async fn interrupted() {
     }
 }
 
-async fn serve(
-    home: std::path::PathBuf,
-    ready: tokio::sync::oneshot::Sender<Context>,
-    shutdown: CancellationToken,
-) -> anyhow::Result<()> {
-    let mut config = Config::default();
-    config.server.data_dir = home.join("data");
-    config.server.listen = std::net::Ipv4Addr::LOCALHOST.into();
-    config.server.advertise = Some("127.0.0.1".into());
-    let ports = &mut config.server.ports;
-    for port in [&mut ports.enrolment, &mut ports.nodes, &mut ports.operators, &mut ports.peers, &mut ports.http] {
-        *port = 0;
+async fn play(args: &DemoArgs, home: &Path, servers: &mut Servers, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    let context = servers.found().await?;
+    let session = Session::of_context(&context, None)?;
+    let mut status = status_of(&session).await?;
+    for number in 2..=args.servers {
+        servers.add(&session, &status.root_pin).await.with_context(|| format!("server {number}"))?;
     }
-    let sockets = Sockets::bind(&config).await?;
-    let startup = DemoStartup { home, ready: std::sync::Mutex::new(Some(ready)) };
-    app::serve(config, sockets, &startup, shutdown).await
-}
-
-/// Hands the operator's credentials of the fresh fleet on.
-struct DemoStartup {
-    home: std::path::PathBuf,
-    ready: std::sync::Mutex<Option<tokio::sync::oneshot::Sender<Context>>>,
-}
-
-impl Startup for DemoStartup {
-    fn key_made(&self, _: &Path) {}
-
-    fn sealed(&self, why: &str) {
-        eprintln!("The server is sealed: {why}");
-    }
-
-    fn serving(&self, _: &Unsealed, first: Option<&FirstContext>) {
-        let Some(first) = first else { return };
-        let written = first.write(&self.home.join("config.toml"), CLUSTER);
-        let sender = self.ready.lock().ok().and_then(|mut ready| ready.take());
-        match (written, sender) {
-            (Ok(context), Some(ready)) => drop(ready.send(context)),
-            (Err(err), _) => eprintln!("The operator's credentials can't be written: {err:#}"),
-            (Ok(_), None) => {}
-        }
-    }
-}
-
-async fn bring_up(args: &DemoArgs, home: &Path, context: &Context, shutdown: &CancellationToken) -> anyhow::Result<()> {
-    let session = Session::of_context(context, None)?;
+    let context = servers.know_all(&session, context).await?;
+    let session = Session::of_context(&context, None)?;
     let spec = spec(args);
     let total = spec.pools.iter().map(|pool| pool.nodes.len()).sum();
     eprintln!(
-        "One server, {total} rehearsed machines, all on loopback. kubeadm is rehearsed; everything else is real."
+        "{}, {total} rehearsed machines, all on loopback. kubeadm is rehearsed; everything else is real.",
+        if args.servers == 1 { "One server".to_owned() } else { format!("{} servers, each a voter", args.servers) }
     );
-    let status =
-        session.call(async |mut client| client.get_status(muster_proto::admin::v1::GetStatusRequest {}).await).await?;
+    status.enrolment_urls = servers.enrolment_urls();
     let cluster = create(&session, spec.clone()).await?;
     let pin = cluster.ca_pins.first().map_or("", String::as_str);
     eprintln!("Cluster {CLUSTER} has its CA ({pin}), tokens and certificate key; none of its machines exists yet.");
@@ -130,20 +95,51 @@ async fn bring_up(args: &DemoArgs, home: &Path, context: &Context, shutdown: &Ca
         let machine = machine::Machine::new(number, node, &status, home, token)?;
         machines.spawn(machine.run(shutdown.child_token()));
     }
-    let watching = progress::until_ready(&session, total);
-    let nodes = tokio::select! {
-        nodes = tokio::time::timeout(DEADLINE, watching) => nodes,
+    tokio::select! {
+        outcome = watch(&session, servers, total, args.servers) => outcome,
         ended = first_failure(&mut machines) => bail!("a machine's agent ended: {ended}"),
-    };
-    let nodes = match nodes {
+    }
+}
+
+/// Watches until all machines are Ready. Half-way the server that leads is killed, if others can take over.
+async fn watch(session: &Session, servers: &mut Servers, total: usize, count: u32) -> anyhow::Result<()> {
+    let deadline = Instant::now() + DEADLINE;
+    let mut progress = Progress::new(session, total);
+    let mut before = None;
+    if count > 2 {
+        timeout_at(deadline, progress.until(|nodes| is_half_way(nodes, total))).await??;
+        before = Some(fail_over::kill_the_leader(session, servers, &mut progress).await?);
+    }
+    let ended = timeout_at(deadline, progress.until(|nodes| is_ready(nodes, total))).await;
+    servers.check()?;
+    let nodes = match ended {
         Ok(nodes) => nodes?,
-        Err(_) => nodes_now(&session).await?,
+        Err(_) => nodes_now(session).await?,
     };
+    progress.finish();
     let ready = summary::print(&nodes, total);
     if ready < total {
         bail!("{ready} of {total} machines became Ready");
     }
+    if let Some(before) = before {
+        println!("{}", fail_over::nothing_was_lost(session, &before, &nodes).await?);
+    }
     Ok(())
+}
+
+fn is_ready(nodes: &BTreeMap<String, Node>, total: usize) -> bool {
+    nodes.len() == total && nodes.values().all(|node| node.phase == "Ready")
+}
+
+/// Half of the machines are in the middle of their join, or further.
+fn is_half_way(nodes: &BTreeMap<String, Node>, total: usize) -> bool {
+    const UNDER_WAY: &[&str] =
+        &["Joining", "Preparing", "WaitingForEtcdPermit", "JoiningEtcd", "Finishing", "WaitingForNodeReady", "Ready"];
+    nodes.values().filter(|node| UNDER_WAY.contains(&node.phase.as_str())).count() * 2 >= total
+}
+
+async fn status_of(session: &Session) -> anyhow::Result<Status> {
+    Ok(session.call(async |mut client| client.get_status(GetStatusRequest {}).await).await?)
 }
 
 /// Agents stay attached; one that ends has failed.

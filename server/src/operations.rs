@@ -1,9 +1,9 @@
 //! Verbs that touch two components, one per file. Each takes the handles it uses and knows nothing of wires.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use keyring::{Keyring, Keys};
-use muster_state::FleetId;
+use muster_state::{FleetId, NodeId};
 use tokio_util::sync::CancellationToken;
 use urls::{Places, Urls};
 
@@ -98,6 +98,17 @@ pub struct NotHere {
 pub fn leading(ledger: &Ledger) -> Result<Status, NotHere> {
     let status = ledger.status();
     if status.role == Role::Leader { Ok(status) } else { Err(NotHere { leader: status.leader }) }
+}
+
+impl Unsealed {
+    /// Nodes that may have a stream. With one server those that are attached to it. With several every node: who is attached to
+    /// another server is not known here, and a custodian that turns out to be away is relieved after its patience.
+    pub fn within_reach(&self) -> BTreeSet<NodeId> {
+        match self.ledger.status().members.len() {
+            0 | 1 => self.sessions.attached(),
+            _ => self.ledger.read(|state| state.nodes.keys().cloned().collect()),
+        }
+    }
 }
 
 /// Why an operation was not done.

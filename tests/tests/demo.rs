@@ -10,17 +10,19 @@ fn assert_ready(output: &Output, all: usize) {
 }
 
 #[test]
-fn the_demo_brings_eleven_machines_to_ready_and_ends_by_itself_without_a_terminal() -> Result<()> {
+fn the_demo_brings_eleven_machines_to_ready_although_the_leader_is_killed_and_ends_by_itself() -> Result<()> {
     let output = demo(&[])?;
     assert_ready(&output, 11);
     assert!(output.stderr.contains("kubeadm is rehearsed; everything else is real"), "{output:?}");
+    assert!(output.stderr.contains("Killed server "), "{output:?}");
+    assert!(output.stdout.contains("Nothing was lost"), "{output:?}");
     Ok(())
 }
 
 #[test]
 fn a_demo_of_one_machine_and_one_with_a_single_worker_end_well_too() -> Result<()> {
-    assert_ready(&demo(&["--control-planes", "1", "--workers", "0"])?, 1);
-    assert_ready(&demo(&["--control-planes", "1", "--workers", "1"])?, 2);
+    assert_ready(&demo(&["--servers", "1", "--control-planes", "1", "--workers", "0"])?, 1);
+    assert_ready(&demo(&["--servers", "1", "--control-planes", "1", "--workers", "1"])?, 2);
     Ok(())
 }
 

@@ -84,6 +84,14 @@ pub(super) fn choose(globals: &Globals, environment: &Environment) -> Result<Con
     Ok(context)
 }
 
+/// The current context of the file `path`, its paths made absolute.
+///
+/// # Errors
+/// If the file is not there, cannot be read, or names no context to use.
+pub(crate) fn current(path: &Path) -> Result<Context, Failure> {
+    choose(&Globals { config: Some(path.to_owned()), ..Globals::default() }, &Environment::default())
+}
+
 fn read(path: &Path) -> Result<Config, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         let failure = invalid(&format!("cannot read the contexts: {}: {error}", path.display()));

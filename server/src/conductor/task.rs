@@ -42,7 +42,7 @@ async fn conduct_term(server: Unsealed) {
 }
 
 async fn conduct(server: &Unsealed) {
-    let attached = server.sessions.attached();
+    let attached = server.within_reach();
     let planned = server.ledger.read(|state| plan(View { state, now_ms: now_ms(), attached: &attached }));
     // Together, so that the batcher folds them into one entry; each verb checks for itself. They end with the term.
     let mut tasks = JoinSet::new();

@@ -77,7 +77,7 @@ fn check(server: &Unsealed, cluster: &Cluster, role: Role) -> Result<(), Operati
         );
         return Err(OperationError::NotNow(why));
     };
-    if live(server, &cluster.id, role, now_ms()).is_none() && !server.sessions.is_attached(&custodian) {
+    if live(server, &cluster.id, role, now_ms()).is_none() && !server.within_reach().contains(&custodian) {
         return Err(OperationError::NotNow(format!(
             "custodian {custodian} of cluster {name} is not attached; start its agent"
         )));

@@ -20,6 +20,9 @@ pub struct ServeArgs {
 /// A fleet on loopback.
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {
+    /// Servers; from three on, the one that leads is killed half-way
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=7), value_name = "N")]
+    pub servers: u32,
     /// Rehearsed control planes
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=9), value_name = "N")]
     pub control_planes: u32,
