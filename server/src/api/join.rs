@@ -51,9 +51,11 @@ impl JoinService for Join {
         let Some(AgentMessage { message: Some(FromAgent::Hello(hello)) }) = first else {
             return Err(Status::invalid_argument("the first message must be Hello"));
         };
-        stream::record_hello(&self.server, &node, hello).await?;
         let (to_agent, stream) = mpsc::channel(TO_AGENT);
-        let line = stream::Line { server: self.server.clone(), voters: self.voters.clone(), node, out: to_agent };
+        let session = self.server.sessions.attach(&node.id);
+        let (server, voters) = (self.server.clone(), self.voters.clone());
+        let line = stream::Line { server, voters, node, session, out: to_agent };
+        line.record_hello(hello).await?;
         tokio::spawn(stream::run(line, from_agent));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }

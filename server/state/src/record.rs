@@ -1,5 +1,6 @@
 //! What is remembered: plain data, no behaviour beyond questions about itself.
 
+pub mod attachment;
 pub mod cluster;
 pub mod credential;
 pub mod errand;
@@ -8,13 +9,14 @@ pub mod fleet;
 pub mod node;
 pub mod server;
 
+pub use attachment::Attachment;
 pub use cluster::{Admission, CaCertificate, Cluster, ClusterSpec, NamedNode, Origin, Permit, PermitKind, Pool, Role};
 pub use credential::{BootstrapToken, BootstrapTokenState, EnrolmentToken, Purpose, TokenStanding};
 pub use errand::{Errand, ErrandKind, ErrandState};
 pub use event::Event;
 pub use fleet::{Fleet, SealedSecret};
 pub use node::{
-    Assurance, Certificate, EtcdMember, Identity, LastFailure, NextIdentity, Node, Observation, PhaseEntry, Placement,
-    Standing, Step, StepState, Suggestion, Verb,
+    Assurance, Certificate, EtcdMember, Identity, LastFailure, NextIdentity, Node, Observation, PhaseEntry,
+    Placement, Standing, Step, StepState, Suggestion, Verb,
 };
 pub use server::{ServerRecord, ServerStanding, ServerToken, ServerUrls};

@@ -6,9 +6,9 @@ use muster_proto::join::v1::{
 };
 use muster_state::{
     Change, NodeId, Refusal,
-    command::{CompleteErrand, RecordHello, Release},
+    command::{CompleteErrand, RecordDetached, RecordHello, Release},
     limits::{CLAIM_MAX, clip_to},
-    record::Errand,
+    record::{Attachment, Errand},
 };
 use tokio::sync::mpsc;
 use tonic::{Status, Streaming};
@@ -19,6 +19,7 @@ use crate::{
     ledger::ProposeError,
     operations::{Unsealed, instruction},
     peers::relay::{PayloadAsk, RelayError},
+    sessions::Session,
     web::metrics::{self, AuthenticationFailure},
 };
 
@@ -27,39 +28,56 @@ pub(super) struct Line {
     pub(super) server: Unsealed,
     pub(super) voters: Voters,
     pub(super) node: NodeCaller,
+    pub(super) session: Session,
     pub(super) out: mpsc::Sender<Result<ServerMessage, Status>>,
 }
 
 impl Line {
+    /// Records what the agent said of its machine.
+    pub(super) async fn record_hello(&self, hello: Hello) -> Result<(), Status> {
+        let verb = RecordHello {
+            node: self.node.id.clone(),
+            boot_id: hello.boot_id,
+            agent_version: hello.agent_version,
+            facts: wire::facts::parse(hello.facts.unwrap_or_default()).map_err(Status::invalid_argument)?,
+            preflight: wire::preflight::parse(hello.preflight.unwrap_or_default(), now_ms()),
+            rehearsed: hello.rehearsed,
+            stream: Some(self.attachment()),
+        };
+        self.server.ledger.propose(verb).await.map_err(status::of_propose)
+    }
+
+    fn attachment(&self) -> Attachment {
+        Attachment { server: self.server.id, start: self.server.start, stream: self.session.number }
+    }
+
     async fn send(&self, message: ToAgent) -> Result<(), Status> {
         let message = ServerMessage { message: Some(message) };
         self.out.send(Ok(message)).await.map_err(|_| Status::cancelled("the agent is gone"))
     }
 }
 
-/// Records what the agent said of its machine.
-pub(super) async fn record_hello(server: &Unsealed, node: &NodeCaller, hello: Hello) -> Result<(), Status> {
-    let verb = RecordHello {
-        node: node.id.clone(),
-        boot_id: hello.boot_id,
-        agent_version: hello.agent_version,
-        facts: wire::facts::parse(hello.facts.unwrap_or_default()).map_err(Status::invalid_argument)?,
-        preflight: wire::preflight::parse(hello.preflight.unwrap_or_default(), now_ms()),
-        rehearsed: hello.rehearsed,
-    };
-    server.ledger.propose(verb).await.map_err(status::of_propose)
+/// Serves the stream to its end, and tells the fleet of that.
+pub(super) async fn run(line: Line, from_agent: Streaming<AgentMessage>) {
+    serve(&line, from_agent).await;
+    // A server that stops forgets all its streams at its next start; most of its agents are attached elsewhere by then.
+    if !line.server.stopping.is_cancelled() {
+        let ended = RecordDetached { node: line.node.id.clone(), stream: line.attachment() };
+        if let Err(err) = line.server.ledger.propose(ended).await {
+            tracing::debug!(node = %line.node.id, %err, "the end of a stream was not recorded");
+        }
+    }
 }
 
 /// Serves the stream until either side ends it, a newer stream of the node takes over, or its identity is gone.
-pub(super) async fn run(line: Line, mut from_agent: Streaming<AgentMessage>) {
-    let Line { server, node, out, .. } = &line;
-    let session = server.sessions.attach(&node.id);
+async fn serve(line: &Line, mut from_agent: Streaming<AgentMessage>) {
+    let Line { server, node, session, out, .. } = line;
     let mut watch = server.ledger.watch();
     let (mut told, mut sent) = (Vec::new(), None);
     loop {
         let up_to_date = async {
-            welcome(&line, &mut told).await?;
-            instruct(&line, &mut sent).await
+            welcome(line, &mut told).await?;
+            instruct(line, &mut sent).await
         };
         if let Err(status) = up_to_date.await {
             let _ = out.send(Err(status)).await;
@@ -79,7 +97,7 @@ pub(super) async fn run(line: Line, mut from_agent: Streaming<AgentMessage>) {
             changed = watch.until(|change| concerns(change, &node.id)) => if changed.is_err() { return },
             message = from_agent.message() => match message {
                 Ok(Some(AgentMessage { message: Some(message) })) => {
-                    if let Err(status) = take(&line, message).await {
+                    if let Err(status) = take(line, message).await {
                         let _ = out.send(Err(status)).await;
                         return;
                     }
@@ -186,8 +204,8 @@ async fn released(
 async fn take(line: &Line, message: FromAgent) -> Result<(), Status> {
     let Line { server, node, .. } = line;
     match message {
-        FromAgent::Hello(hello) => record_hello(server, node, hello).await,
-        FromAgent::Preflight(preflight) => fresh_preflight(server, &node.id, preflight).await,
+        FromAgent::Hello(hello) => line.record_hello(hello).await,
+        FromAgent::Preflight(preflight) => fresh_preflight(line, preflight).await,
         FromAgent::Log(LogLines { step, lines, .. }) => {
             let step = clip_to(&step, CLAIM_MAX);
             server.sessions.log(&node.id, &step, wire::log::clip(lines), now_ms());
@@ -201,18 +219,16 @@ async fn take(line: &Line, message: FromAgent) -> Result<(), Status> {
     }
 }
 
-async fn fresh_preflight(
-    server: &Unsealed,
-    id: &NodeId,
-    preflight: muster_proto::join::v1::Preflight,
-) -> Result<(), Status> {
+async fn fresh_preflight(line: &Line, preflight: muster_proto::join::v1::Preflight) -> Result<(), Status> {
+    let (server, id) = (&line.server, &line.node.id);
     let known = server.ledger.read(|state| {
         let node = state.nodes.get(id)?;
         Some((node.boot_id.clone(), node.agent_version.clone(), node.facts.clone(), node.rehearsed))
     });
     let Some((boot_id, agent_version, facts, rehearsed)) = known else { return Ok(()) };
     let preflight = wire::preflight::parse(preflight, now_ms());
-    let verb = RecordHello { node: id.clone(), boot_id, agent_version, facts, preflight, rehearsed };
+    let stream = Some(line.attachment());
+    let verb = RecordHello { node: id.clone(), boot_id, agent_version, facts, preflight, rehearsed, stream };
     server.ledger.propose(verb).await.map_err(status::of_propose)
 }
 

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeId, Refusal, State, facts::{Facts, Preflight}, limits, state::Context};
+use crate::{NodeId, Refusal, State, facts::{Facts, Preflight}, limits, record::Attachment, state::Context};
 
 /// A node's agent has attached: what it is and what its machine looks like now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct RecordHello {
     pub preflight: Preflight,
     /// It only rehearses.
     pub rehearsed: bool,
+    /// The stream by which it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<Attachment>,
 }
 
 impl RecordHello {
@@ -43,6 +46,11 @@ impl RecordHello {
         node.rehearsed = self.rehearsed;
         node.last_seen_ms = context.now_ms;
         node.missed_errands = 0;
+        // A report that was under way on an earlier stream when the agent came again says nothing of where it is.
+        let is_newest = |stream: &Attachment| node.attached.is_none_or(|at| !stream.is_older_than(&at));
+        if let Some(stream) = self.stream.filter(is_newest) {
+            node.attached = Some(stream);
+        }
         if node.preflight.as_ref().map(comparable) != Some(comparable(&preflight)) {
             node.preflight_revision += 1;
             // While an attempt is under way the machine changes under our own hands; judged again before the next.
