@@ -1,6 +1,9 @@
 //! Runs the plan, on the leader only: after every change, and every second for what time brings.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use muster_state::{
     NodeId, State,
@@ -22,6 +25,9 @@ const TICK: Duration = Duration::from_secs(1);
 const SILENCE_MAX_MS: u64 = 5_000;
 /// Changes come in bursts (a thousand hellos); one look covers those of this long.
 const SETTLE: Duration = Duration::from_millis(5);
+/// A look is at every node, and applying waits for it: with ten thousand it takes milliseconds. It may have this share of the
+/// time, one part in so many.
+const LOOKS_SHARE: u32 = 10;
 
 /// Plans and proposes until shutdown, in each term in which this server leads.
 pub async fn run(server: Unsealed, shutdown: CancellationToken) {
@@ -35,21 +41,24 @@ pub async fn run(server: Unsealed, shutdown: CancellationToken) {
 async fn conduct_term(server: Unsealed) {
     let mut watch = server.ledger.watch();
     loop {
-        conduct(&server).await;
+        let settle = SETTLE.max(conduct(&server).await * LOOKS_SHARE);
         tokio::select! {
             () = tokio::time::sleep(TICK) => {}
             changed = watch.any() => if changed.is_err() { return },
         }
-        tokio::time::sleep(SETTLE).await;
+        tokio::time::sleep(settle).await;
     }
 }
 
-async fn conduct(server: &Unsealed) {
+/// Carries out one plan; gives the time that it took to make it.
+async fn conduct(server: &Unsealed) -> Duration {
     let live = live(&server.ledger);
+    let began = Instant::now();
     let planned = server.ledger.read(|state| {
         let attached = attached(state, &live);
         plan(View { state, now_ms: now_ms(), attached: &attached })
     });
+    let looked = began.elapsed();
     // Together, so that the batcher folds them into one entry; each verb checks for itself. They end with the term.
     let mut tasks = JoinSet::new();
     for planned in planned {
@@ -57,6 +66,7 @@ async fn conduct(server: &Unsealed) {
         tasks.spawn(async move { carry_out(&server, planned).await });
     }
     while tasks.join_next().await.is_some() {}
+    looked
 }
 
 /// Servers whose word on their streams counts: this one, and those that answer it.

@@ -16,7 +16,7 @@ pub use errand::{Errand, ErrandKind, ErrandState};
 pub use event::Event;
 pub use fleet::{Fleet, SealedSecret};
 pub use node::{
-    Assurance, Certificate, EtcdMember, Identity, LastFailure, NextIdentity, Node, Observation, PhaseEntry,
-    Placement, Standing, Step, StepState, Suggestion, Verb,
+    Assurance, Certificate, EtcdMember, Identity, LastFailure, NextIdentity, Node, Observation, PhaseEntry, Placement,
+    Standing, Step, StepState, Suggestion, Verb,
 };
 pub use server::{ServerRecord, ServerStanding, ServerToken, ServerUrls};

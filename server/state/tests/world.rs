@@ -229,5 +229,6 @@ pub(crate) fn hello(node: &NodeId, facts: Facts) -> RecordHello {
         preflight: Preflight { kubeadm_version: "v1.36.2".into(), ..Preflight::default() },
         stream: None,
         rehearsed: true,
+        key: None,
     }
 }

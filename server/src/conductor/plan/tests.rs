@@ -131,6 +131,7 @@ impl World {
             preflight,
             rehearsed: true,
             stream: None,
+            key: None,
         };
         self.state.apply_verb(self.now_ms, hello).expect("hello");
         self.attached.insert(node);

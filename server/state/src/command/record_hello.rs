@@ -1,8 +1,10 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeId, Refusal, State, facts::{Facts, Preflight}, limits, record::Attachment, state::Context};
+use super::confirm_identity::confirm;
+use crate::{Digest, NodeId, Refusal, State, facts::{Facts, Preflight}, limits, record::Attachment, state::Context};
 
-/// A node's agent has attached: what it is and what its machine looks like now.
+/// A node's agent has attached: what it is and what its machine looks like now. With a key it confirms the node's identity
+/// first, as [`super::ConfirmIdentity`] does, so that to attach is one command; if that locks the node, nothing else is recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordHello {
     /// The node.
@@ -20,6 +22,9 @@ pub struct RecordHello {
     /// The stream by which it came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<Attachment>,
+    /// SHA-256 of the SPKI of the key it holds, when its stream begins; absent for what it says later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Digest>,
 }
 
 impl RecordHello {
@@ -31,6 +36,13 @@ impl RecordHello {
         if node.placement().is_none() {
             return Err(Refusal::WrongPhase { phase: node.phase, problem: "it has not been admitted".into() });
         }
+        if let Some(key) = &self.key {
+            confirm(state, &self.node, key)?;
+            if state.node(&self.node)?.locked.is_some() {
+                return Ok(());
+            }
+        }
+        let node = state.node(&self.node)?;
         let (facts, preflight) = (self.facts.bounded(), self.preflight.bounded());
         if node.facts != facts {
             state.change_node(&self.node, |node| {

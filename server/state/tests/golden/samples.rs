@@ -121,6 +121,7 @@ fn machines() -> Vec<(&'static str, Command)> {
         ("UnlockNode", plain(UnlockNode { node: node() })),
         ("RecordHello", plain(hello())),
         ("RecordHello-by-a-stream", plain(RecordHello { stream: Some(stream()), ..hello() })),
+        ("RecordHello-that-confirms", plain(RecordHello { key: Some(key), ..hello() })),
         ("RecordDetached", plain(RecordDetached { node: node(), stream: stream() })),
         ("JudgePreflight", plain(JudgePreflight { node: node(), revision: 2, problem: "kubelet too new".into() })),
     ]

@@ -119,6 +119,7 @@ impl Served {
             facts: Facts { uuid: id.into(), ..Facts::default() },
             preflight: Preflight::default(),
             rehearsed: true,
+            key: None,
             stream: Some(at),
         };
         self.server().ledger.propose(hello).await.unwrap();
