@@ -9,6 +9,9 @@
 //!   same, it is fsynced before the database is.
 //! - A half-written `snap.*.generating`, left by a crash while it opened, is later taken for a snapshot and makes every
 //!   further open fail. They are leftovers by definition and are removed before opening.
+//! - Opening renames a new snapshot of its index into place and removes the old one, and synchronises neither. A power cut
+//!   brings the old one back, and once segments of the file that it points to were used again, all reads of them fail. So
+//!   the directory is fsynced before anything is written.
 //! - Dropping the database does not close its file: a job of its thread pool may hold it, and its lock, a moment longer, so
 //!   that opening again at once fails now and then. [`Sled`] waits for the lock when it is dropped.
 //! - `apply_batch` is atomic for one tree: everything lies in the default tree.
@@ -53,6 +56,7 @@ impl Sled {
             .map_err(Error::engine("open the database"))?;
         let path = directory.join("db");
         let file = File::open(&path).map_err(Error::io("open", &path))?;
+        sync_directory(directory)?;
         Ok(Self { database: Some(database), file, blobs: directory.join("blobs") })
     }
 
