@@ -11,9 +11,9 @@
 //! ```
 //!
 //! Reading order: [`directory`] (what lies where), [`backend`] (what an engine must offer), [`engine`] (which there are),
-//! [`sled`] and [`redb`] (the only files that name them), [`record`] (bytes of a record), [`log`] (which records there are), [`durable`] (the one thread that writes,
-//! synchronises and only then acknowledges), [`witness`] (what an engine that lost its tail cannot hide), [`snapshots`], [`rewrite`] (to another engine, or to fresh
-//! files).
+//! [`sled`] and [`redb`] (the only files that name them), [`record`] (bytes of a record), [`log`] (which records there are),
+//! [`durable`] (the one thread that writes, synchronises and only then acknowledges), [`witness`] (what an engine that lost
+//! its tail cannot hide), [`snapshots`], [`rewrite`] (to another engine, or to fresh files).
 //!
 //! Absent on purpose: Raft types (bytes and indices only, so that an engine can be changed without touching
 //! consensus), retries and repairs. After any error of the engine or of fsync the process ends: the kernel marks pages

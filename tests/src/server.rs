@@ -1,5 +1,7 @@
 //! A server with an operator beside it.
 
+mod settings;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -11,10 +13,13 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::disk::Variable;
 use crate::loopback::Loopback;
 use crate::machine::Machine;
 use crate::process::{Output, Process, command, run, tail};
 use crate::{SOON, binaries, eventually};
+
+pub use settings::ServerSettings;
 
 /// What a machine is told of its fleet.
 #[derive(Clone, Debug)]
@@ -25,23 +30,6 @@ pub struct Door {
     pub pin: String,
 }
 
-/// Settings that scenarios vary.
-#[derive(Clone, Debug)]
-pub struct ServerSettings {
-    /// Levels of its log.
-    pub log: String,
-    /// Engine of its log: `sled` or `redb`.
-    pub engine: &'static str,
-    /// A library to load into it, with the text of `SHIM`.
-    pub preload: Option<(PathBuf, String)>,
-}
-
-impl Default for ServerSettings {
-    fn default() -> Self {
-        Self { log: "info,openraft=warn".to_owned(), engine: "sled", preload: None }
-    }
-}
-
 /// A server of its own fleet, on a loopback address of its own; it keeps ports and data over its deaths. Dropping it kills
 /// it and removes everything, unless `MUSTER_TESTS_KEEP` is set.
 pub struct Server {
@@ -49,6 +37,9 @@ pub struct Server {
     address: Loopback,
     process: Option<Process>,
     preload: Option<(PathBuf, String)>,
+    disk: Vec<Variable>,
+    /// What [`Server::break_disk`] added to `disk`.
+    fault: Vec<Variable>,
     // Last, so that the process is dead before its files go.
     _directory: Option<TempDir>,
 }
@@ -93,7 +84,8 @@ impl Server {
             None => (directory.path().to_owned(), Some(directory)),
         };
         let preload = settings.preload.clone();
-        let server = Self { home, address, process: None, preload, _directory: directory };
+        let server =
+            Self { home, address, process: None, preload, disk: Vec::new(), fault: Vec::new(), _directory: directory };
         server.configure(&server.data_dir(), settings)?;
         Ok(server)
     }
@@ -108,17 +100,6 @@ impl Server {
         Ok(rival)
     }
 
-    fn configure(&self, data_dir: &Path, settings: &ServerSettings) -> Result<()> {
-        let listen = self.address.address;
-        let data_dir = data_dir.display();
-        let ServerSettings { log, engine, .. } = settings;
-        let text = format!(
-            "[server]\ndata_dir = \"{data_dir}\"\nlisten = \"{listen}\"\npromote_after = \"500ms\"\n\
-             [storage]\nbackend = \"{engine}\"\n[log]\nlevel = \"{log}\"\n"
-        );
-        Ok(fs::write(self.home.join("server.toml"), text)?)
-    }
-
     /// Starts the process and does not wait for anything.
     ///
     /// # Errors
@@ -131,6 +112,7 @@ impl Server {
         if let Some((library, setting)) = &self.preload {
             serve.env("LD_PRELOAD", library).env("SHIM", setting);
         }
+        serve.envs(self.disk.iter().chain(&self.fault).map(|(name, value)| (name, value)));
         self.process = Some(Process::start(serve, "", &self.log_file())?);
         Ok(())
     }
@@ -173,11 +155,6 @@ impl Server {
     /// If it does not run.
     pub fn go_on(&mut self) -> Result<()> {
         self.process.as_mut().context("the server does not run")?.signal(Signal::CONT)
-    }
-
-    /// Its settings.
-    pub fn settings_file(&self) -> PathBuf {
-        self.home.join("server.toml")
     }
 
     /// Waits until it is ready.
@@ -249,11 +226,6 @@ impl Server {
         let code = process.wait(SOON)?;
         ensure!(code == 0, "the server stopped with {code}; its log ends with:\n{}", tail(&self.log_file()));
         Ok(())
-    }
-
-    /// The process, while it runs.
-    pub fn process_id(&self) -> Option<u32> {
-        self.process.as_ref().map(Process::id)
     }
 
     /// Everything of this scenario lies below it.

@@ -43,6 +43,13 @@ fn a_file_cut_short_anywhere_is_refused_or_harmless_on_redb() {
     damage_again_and_again(Engine::Redb, cut_short).unwrap();
 }
 
+#[test]
+fn a_file_put_back_as_it_was_earlier_is_refused_or_harmless() {
+    for engine in Engine::ALL {
+        put_back(engine).unwrap();
+    }
+}
+
 /// What happens to the bytes of one file.
 type Damage = fn(Vec<u8>, &mut Chance) -> Vec<u8>;
 
@@ -95,6 +102,40 @@ fn damage_again_and_again(engine: Engine, damage: Damage) -> Result<()> {
     }
     println!("{engine}: {rounds} damaged, {refused} refused, {} silently wrong", silent.len());
     ensure!(silent.is_empty(), "{engine}: {} of {rounds}: {}", silent.len(), silent.join("; "));
+    Ok(())
+}
+
+/// As somebody does who restores single files.
+fn put_back(engine: Engine) -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let [whole, earlier, damaged] = ["whole", "earlier", "damaged"].map(|name| home.path().join(name));
+    fs::create_dir(&whole)?;
+    let mut acknowledged = BTreeSet::new();
+    for _ in 0..2 {
+        fs::remove_dir_all(&earlier).or_else(|error| if earlier.exists() { Err(error) } else { Ok(()) })?;
+        copy_tree(&whole, &earlier)?;
+        let mut load = start(&whole, engine)?;
+        load.read_until_ready()?;
+        acknowledged.extend(load.read_acks(300)?);
+        acknowledged.extend(load.kill()?);
+    }
+    let (mut tried, mut refused, mut silent) = (0, 0, Vec::new());
+    for old in files_in(&earlier)? {
+        copy_tree(&whole, &damaged)?;
+        let path = damaged.join(old.strip_prefix(&earlier)?);
+        if path.exists() && fs::read(&old)? != fs::read(&path)? {
+            tried += 1;
+            fs::copy(&old, &path)?;
+            match start(&damaged, engine)?.read_until_ready() {
+                Ok(there) => silent.extend(judge(&acknowledged, &there, &path)),
+                Err(_) => refused += 1,
+            }
+        }
+        fs::remove_dir_all(&damaged)?;
+    }
+    println!("{engine}: {tried} files put back, {refused} refused, {} silently wrong", silent.len());
+    ensure!(refused > 0, "{engine}: an older log was taken for the present one");
+    ensure!(silent.is_empty(), "{engine}: {}", silent.join("; "));
     Ok(())
 }
 

@@ -15,7 +15,6 @@ const OF_ANY_MEMBER: &[&str] = &[
     "ConfirmIdentity",
     "RenewIdentity",
     "RecordHello",
-    "RecordDetached",
     "Release",
     "Report",
     "CompleteErrand",

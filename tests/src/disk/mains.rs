@@ -1,7 +1,8 @@
 //! The power supply of the disks of one or several processes.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -52,7 +53,7 @@ impl Mains {
     /// # Errors
     /// Those of the operating system.
     pub fn plug_in(&mut self, data_dir: &Path) -> Result<Vec<Variable>> {
-        fs::create_dir_all(data_dir)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(data_dir)?;
         let data_dir = data_dir.canonicalize()?;
         let shadow = self.home.path().join(format!("shadow-{}", self.disks.len()));
         fs::create_dir(&shadow)?;

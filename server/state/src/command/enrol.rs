@@ -176,7 +176,6 @@ impl Enrol {
             bootstrap_token: None,
             observation: None,
             missed_errands: 0,
-            attached: None,
             revision: 0,
         }
     }
