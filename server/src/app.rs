@@ -159,6 +159,8 @@ async fn own_place(
         spiffe: SpiffeId::new(&membership.fleet, Role::Server, &id.to_string())?.to_string(),
         anchors: Arc::new(membership.anchors()?),
         fleet: FleetId(membership.fleet),
+        id,
+        start: group.consensus.generation(),
         ledger: group.ledger.clone(),
         keyring,
         sessions,

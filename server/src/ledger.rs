@@ -1,16 +1,20 @@
 //! The replicated truth as the rest of the server uses it: typed verbs in, typed replies and refusals out.
 
+mod bells;
 mod group;
 #[cfg(test)]
 pub(crate) mod testing;
 
 use std::time::{Duration, Instant};
 
+use bells::Bells;
+pub use bells::NodeWatch;
 use muster_state::{Change, NodeId, Refusal, Request, State, VerbOf};
 use tokio::sync::watch;
 
 use crate::{
     consensus::{self, Changes, Consensus, Update},
+    process,
     web::metrics::{self, Proposal},
 };
 
@@ -23,6 +27,7 @@ const PROPOSE_WITHIN: Duration = Duration::from_secs(15);
 #[derive(Clone)]
 pub struct Ledger {
     consensus: Consensus<State>,
+    bells: Bells,
     /// The only term in which its verbs may be carried out.
     fence: Option<u64>,
 }
@@ -65,15 +70,17 @@ impl ProposeError {
 }
 
 impl Ledger {
-    /// A ledger over this server's consensus.
+    /// A ledger over this server's consensus. Call it within a runtime: a task of it wakes those who watch a node.
     pub fn new(consensus: Consensus<State>) -> Self {
-        Self { consensus, fence: None }
+        let bells = Bells::default();
+        process::spawn(bells.clone().run(consensus.watch()));
+        Self { consensus, bells, fence: None }
     }
 
     /// The same for work that only the leader of the term does: what it proposes is carried out in that term or not at all.
     #[must_use]
     pub fn as_leader(&self, term: u64) -> Self {
-        Self { consensus: self.consensus.clone(), fence: Some(term) }
+        Self { fence: Some(term), ..self.clone() }
     }
 
     /// Whether this server leads, in which term, and may act on it; its state then holds everything committed before the term.
@@ -145,6 +152,12 @@ impl Ledger {
         Watch { changes: self.consensus.watch() }
     }
 
+    /// Watches one node from now on, at the cost of its own changes and those of the servers. To miss nothing, watch first and
+    /// read after.
+    pub fn watch_node(&self, id: &NodeId) -> NodeWatch {
+        self.bells.hang(id.clone())
+    }
+
     /// How consensus is doing.
     pub fn status(&self) -> consensus::Status {
         self.consensus.status()
@@ -197,11 +210,6 @@ impl Watch {
             Some(Update::Resync) => Ok(Moved::Anything),
             Some(Update::Changed { changes, .. }) => Ok(Moved::Nodes(changes.iter().filter_map(node_of).collect())),
         }
-    }
-
-    /// Waits until that node may have changed.
-    pub async fn node(&mut self, id: &NodeId) -> Result<(), Stopped> {
-        self.until(|change| matches!(change, Change::Node(node) if node == id)).await
     }
 
     /// Waits until anything may have changed.

@@ -1,9 +1,9 @@
 //! Verbs that touch two components, one per file. Each takes the handles it uses and knows nothing of wires.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
 use keyring::{Keyring, Keys};
-use muster_state::{FleetId, NodeId};
+use muster_state::FleetId;
 use tokio_util::sync::CancellationToken;
 use urls::{Places, Urls};
 
@@ -45,6 +45,8 @@ pub mod vault;
 pub struct Unsealed {
     /// The fleet.
     pub fleet: FleetId,
+    /// This server's number.
+    pub id: u64,
     /// SPIFFE id of this server, named in audit records.
     pub spiffe: String,
     /// The replicated truth.
@@ -53,6 +55,8 @@ pub struct Unsealed {
     pub anchors: Arc<FleetAnchors>,
     /// The fleet's keys; only a voter has them.
     pub keyring: Keyring,
+    /// Which start of this server it is, as its data directory counts them.
+    pub start: u64,
     /// Agents attached here.
     pub sessions: Sessions,
     /// Where others reach this fleet, as far as the settings say.
@@ -98,17 +102,6 @@ pub struct NotHere {
 pub fn leading(ledger: &Ledger) -> Result<Status, NotHere> {
     let status = ledger.status();
     if status.role == Role::Leader { Ok(status) } else { Err(NotHere { leader: status.leader }) }
-}
-
-impl Unsealed {
-    /// Nodes that may have a stream. With one server those that are attached to it. With several every node: who is attached to
-    /// another server is not known here, and a custodian that turns out to be away is relieved after its patience.
-    pub fn within_reach(&self) -> BTreeSet<NodeId> {
-        match self.ledger.status().members.len() {
-            0 | 1 => self.sessions.attached(),
-            _ => self.ledger.read(|state| state.nodes.keys().cloned().collect()),
-        }
-    }
 }
 
 /// Why an operation was not done.

@@ -37,17 +37,23 @@ pub struct Sessions {
 #[derive(Default)]
 struct Inner {
     // Held for map operations only, never over an await.
-    streams: Mutex<BTreeMap<NodeId, (u64, CancellationToken)>>,
+    streams: Mutex<Streams>,
     lines: Mutex<BTreeMap<NodeId, VecDeque<Line>>>,
-    changed: watch::Sender<u64>,
     logged: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Streams {
+    last: u64,
+    by_node: BTreeMap<NodeId, (u64, CancellationToken)>,
 }
 
 /// One attached stream; detaches when dropped.
 pub struct Session {
     sessions: Sessions,
     node: NodeId,
-    number: u64,
+    /// Its number among the streams of this start.
+    pub number: u64,
     /// Cancelled when a newer stream of the same node takes over.
     pub replaced: CancellationToken,
 }
@@ -57,23 +63,22 @@ impl Sessions {
     pub fn attach(&self, node: &NodeId) -> Session {
         let replaced = CancellationToken::new();
         let mut streams = self.inner.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = streams.get(node).map_or(1, |(number, _)| number + 1);
-        if let Some((_, old)) = streams.insert(node.clone(), (number, replaced.clone())) {
+        streams.last += 1;
+        let number = streams.last;
+        if let Some((_, old)) = streams.by_node.insert(node.clone(), (number, replaced.clone())) {
             old.cancel();
         }
-        drop(streams);
-        self.notify();
         Session { sessions: self.clone(), node: node.clone(), number, replaced }
     }
 
     /// The nodes attached now.
     pub fn attached(&self) -> BTreeSet<NodeId> {
-        self.inner.streams.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        self.inner.streams.lock().unwrap_or_else(PoisonError::into_inner).by_node.keys().cloned().collect()
     }
 
     /// That node is attached now.
     pub fn is_attached(&self, node: &NodeId) -> bool {
-        self.inner.streams.lock().unwrap_or_else(PoisonError::into_inner).contains_key(node)
+        self.inner.streams.lock().unwrap_or_else(PoisonError::into_inner).by_node.contains_key(node)
     }
 
     /// Keeps lines of a node; the oldest fall off.
@@ -107,15 +112,6 @@ impl Sessions {
     pub fn logged(&self) -> watch::Receiver<u64> {
         self.inner.logged.subscribe()
     }
-
-    /// Wakes on every attachment and detachment.
-    pub fn changed(&self) -> watch::Receiver<u64> {
-        self.inner.changed.subscribe()
-    }
-
-    fn notify(&self) {
-        self.inner.changed.send_modify(|count| *count += 1);
-    }
 }
 
 /// The node that has been silent longest, other than the one that speaks now.
@@ -127,11 +123,9 @@ fn oldest(all: &BTreeMap<NodeId, VecDeque<Line>>, speaks: &NodeId) -> Option<Nod
 impl Drop for Session {
     fn drop(&mut self) {
         let mut streams = self.sessions.inner.streams.lock().unwrap_or_else(PoisonError::into_inner);
-        if streams.get(&self.node).is_some_and(|(number, _)| *number == self.number) {
-            streams.remove(&self.node);
+        if streams.by_node.get(&self.node).is_some_and(|(number, _)| *number == self.number) {
+            streams.by_node.remove(&self.node);
         }
-        drop(streams);
-        self.sessions.notify();
     }
 }
 

@@ -85,6 +85,11 @@ impl Process {
         Ok(Self { child, log: log.to_owned(), code: None })
     }
 
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its exit code, if it has ended.
     pub(crate) fn ended(&mut self) -> Result<Option<i32>> {
         if self.code.is_none() {

@@ -228,6 +228,11 @@ impl Server {
         Ok(())
     }
 
+    /// The process, while it runs.
+    pub fn process_id(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
+    }
+
     /// Everything of this scenario lies below it.
     pub fn home(&self) -> &Path {
         &self.home

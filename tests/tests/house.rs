@@ -35,7 +35,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("conductor", "clock kubeadm ledger operations sessions"),
     ("operations", "backup clock kubeadm ledger pki seal sessions"),
     // What it does it with.
-    ("ledger", "consensus web"),
+    ("ledger", "consensus process web"),
     ("peers", "consensus web"),
     ("consensus", "process storage"),
     ("identity", "config pki seal storage"),

@@ -122,7 +122,6 @@ async fn conversation(
     let (nonce, Proof { statement, signature, token }) = prove(server, &mut asked, answers, challenged).await?;
     let claims = statement::parse(&statement).map_err(|why| End::Refused(refused("BadStatement", why, false)))?;
     let proof = enrol_machine::Proof { statement: &statement, claims, signature: &signature, token: &token, from };
-    let mut watch = server.ledger.watch();
     let enrolled = enrol_machine::run(server, &nonce, proof).await.map_err(|err| match err {
         enrol_machine::EnrolError::Bad(word, message) => End::Refused(refused(word, message, false)),
         enrol_machine::EnrolError::Propose(error) => error.into(),
@@ -130,13 +129,14 @@ async fn conversation(
     if let Some(certificate) = enrolled.certificate {
         return Ok(issued(server, &enrolled.node, certificate));
     }
+    let mut watch = server.ledger.watch_node(&enrolled.node);
     let closing = Instant::now() + PENDING_TIMEOUT;
     while !is_admitted(server, &enrolled.node)? {
         answers.send(Ok(answer(Answer::Pending(pending(server, &enrolled.node))))).await.map_err(|_| End::Gone)?;
         tokio::select! {
             () = answers.closed() => return Err(End::Gone),
             () = server.stopping.cancelled() => return Err(End::Broken(Status::unavailable("the server is stopping"))),
-            changed = timeout_at(closing, watch.node(&enrolled.node)) => match changed {
+            changed = timeout_at(closing, watch.changed()) => match changed {
                 Err(_) => return Err(End::Refused(refused("Unavailable", "still pending; come again".into(), true))),
                 Ok(Ok(())) => {}
                 Ok(Err(_stopped)) => return Err(End::Gone),

@@ -8,9 +8,12 @@ use muster_proto::join::v1::{
     AgentMessage, RenewRequest, RenewResponse, ServerMessage, agent_message::Message as FromAgent,
     join_service_server::JoinService,
 };
-use muster_state::{Refusal, command::ConfirmIdentity};
-use tokio::{sync::mpsc, time::timeout};
-use tokio_stream::{Stream, wrappers::ReceiverStream};
+use muster_state::Refusal;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tokio_stream::{Stream, StreamExt as _, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{caller, status, voters::Voters};
@@ -40,8 +43,6 @@ impl JoinService for Join {
     async fn attach(&self, request: Request<Streaming<AgentMessage>>) -> Result<Response<Self::AttachStream>, Status> {
         let node = caller::node(&request)?;
         let mut from_agent = request.into_inner();
-        let confirm = ConfirmIdentity { node: node.id.clone(), key: node.key };
-        self.server.ledger.propose(confirm).await.map_err(of_identity)?;
         let first = tokio::select! {
             () = self.server.stopping.cancelled() => return Err(Status::unavailable("the server is stopping")),
             first = timeout(HELLO_WITHIN, from_agent.message()) => {
@@ -51,11 +52,15 @@ impl JoinService for Join {
         let Some(AgentMessage { message: Some(FromAgent::Hello(hello)) }) = first else {
             return Err(Status::invalid_argument("the first message must be Hello"));
         };
-        stream::record_hello(&self.server, &node, hello).await?;
         let (to_agent, stream) = mpsc::channel(TO_AGENT);
-        let line = stream::Line { server: self.server.clone(), voters: self.voters.clone(), node, out: to_agent };
-        tokio::spawn(stream::run(line, from_agent));
-        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+        let session = self.server.sessions.attach(&node.id);
+        let (server, voters) = (self.server.clone(), self.voters.clone());
+        let line = stream::Line { server, voters, node, session, out: to_agent };
+        let (began, begun) = oneshot::channel();
+        // Apart from this call, which ends when the caller goes: what is recorded as begun is recorded as ended too.
+        tokio::spawn(stream::run(line, hello, from_agent, began));
+        begun.await.map_err(|_| Status::internal("the stream ended before it began"))??;
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream).map(|message| *message))))
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewResponse>, Status> {

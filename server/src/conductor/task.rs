@@ -1,22 +1,33 @@
 //! Runs the plan, on the leader only: after every change, and every second for what time brings.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
-use muster_state::record::Purpose;
+use muster_state::{
+    NodeId, State,
+    record::{Node, Purpose},
+};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{Planned, View, plan};
 use crate::{
     clock::now_ms,
-    ledger::ProposeError,
+    ledger::{Ledger, ProposeError},
     operations::{OperationError, Unsealed, mint_token},
 };
 
 /// Time passes without changes too: retries and expiries are looked for this often.
 const TICK: Duration = Duration::from_secs(1);
+/// A server that has not answered for so long may be gone, and its streams with it.
+const SILENCE_MAX_MS: u64 = 5_000;
 /// Changes come in bursts (a thousand hellos); one look covers those of this long.
 const SETTLE: Duration = Duration::from_millis(5);
+/// A look is at every node, and applying waits for it: with ten thousand it takes milliseconds. It may have this share of the
+/// time, one part in so many.
+const LOOKS_SHARE: u32 = 10;
 
 /// Plans and proposes until shutdown, in each term in which this server leads.
 pub async fn run(server: Unsealed, shutdown: CancellationToken) {
@@ -29,21 +40,25 @@ pub async fn run(server: Unsealed, shutdown: CancellationToken) {
 
 async fn conduct_term(server: Unsealed) {
     let mut watch = server.ledger.watch();
-    let mut attached = server.sessions.changed();
     loop {
-        conduct(&server).await;
+        let settle = SETTLE.max(conduct(&server).await * LOOKS_SHARE);
         tokio::select! {
             () = tokio::time::sleep(TICK) => {}
             changed = watch.any() => if changed.is_err() { return },
-            _ = attached.changed() => {}
         }
-        tokio::time::sleep(SETTLE).await;
+        tokio::time::sleep(settle).await;
     }
 }
 
-async fn conduct(server: &Unsealed) {
-    let attached = server.within_reach();
-    let planned = server.ledger.read(|state| plan(View { state, now_ms: now_ms(), attached: &attached }));
+/// Carries out one plan; gives the time that it took to make it.
+async fn conduct(server: &Unsealed) -> Duration {
+    let live = live(&server.ledger);
+    let began = Instant::now();
+    let planned = server.ledger.read(|state| {
+        let attached = attached(state, &live);
+        plan(View { state, now_ms: now_ms(), attached: &attached })
+    });
+    let looked = began.elapsed();
     // Together, so that the batcher folds them into one entry; each verb checks for itself. They end with the term.
     let mut tasks = JoinSet::new();
     for planned in planned {
@@ -51,6 +66,21 @@ async fn conduct(server: &Unsealed) {
         tasks.spawn(async move { carry_out(&server, planned).await });
     }
     while tasks.join_next().await.is_some() {}
+    looked
+}
+
+/// Servers whose word on their streams counts: this one, and those that answer it.
+fn live(ledger: &Ledger) -> BTreeSet<u64> {
+    let status = ledger.status();
+    let answers = |silence_ms: Option<u64>| silence_ms.is_some_and(|silence| silence <= SILENCE_MAX_MS);
+    let others = status.members.iter().filter(|(_, member)| answers(member.silence_ms)).map(|(id, _)| *id);
+    others.chain([status.id]).collect()
+}
+
+/// Nodes with a stream to a server that lives.
+fn attached(state: &State, live: &BTreeSet<u64>) -> BTreeSet<NodeId> {
+    let has = |node: &&Node| node.attached.is_some_and(|at| live.contains(&at.server));
+    state.nodes.values().filter(has).map(|node| node.id.clone()).collect()
 }
 
 async fn carry_out(server: &Unsealed, planned: Planned) {

@@ -70,14 +70,15 @@ fn check(server: &Unsealed, cluster: &Cluster, role: Role) -> Result<(), Operati
         let why = format!("cluster {name} has no control plane yet, so no token is known to it; bring one up first");
         return Err(OperationError::NotNow(why));
     }
-    let custodian = server.ledger.read(|state| state.custodian(&cluster.id).map(|node| node.id.clone()));
-    let Some(custodian) = custodian else {
+    let custodian =
+        server.ledger.read(|state| state.custodian(&cluster.id).map(|node| (node.id.clone(), node.attached.is_some())));
+    let Some((custodian, is_attached)) = custodian else {
         let why = format!(
             "cluster {name} is detached and has no custodian (a joined control plane with an agent): nobody can make a token known to it"
         );
         return Err(OperationError::NotNow(why));
     };
-    if live(server, &cluster.id, role, now_ms()).is_none() && !server.within_reach().contains(&custodian) {
+    if live(server, &cluster.id, role, now_ms()).is_none() && !is_attached {
         return Err(OperationError::NotNow(format!(
             "custodian {custodian} of cluster {name} is not attached; start its agent"
         )));

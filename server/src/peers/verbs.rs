@@ -15,6 +15,7 @@ const OF_ANY_MEMBER: &[&str] = &[
     "ConfirmIdentity",
     "RenewIdentity",
     "RecordHello",
+    "RecordDetached",
     "Release",
     "Report",
     "CompleteErrand",

@@ -133,6 +133,7 @@ verbs! {
     lock_node::LockNode -> (),
     unlock_node::UnlockNode -> (),
     record_hello::RecordHello -> (),
+    record_detached::RecordDetached -> (),
     judge_preflight::JudgePreflight -> (),
     instruct::Instruct -> u32,
     grant_permit::GrantPermit -> (),

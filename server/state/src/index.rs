@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     ClusterId, Digest, NodeId, NodeName,
     facts::Facts,
-    record::{Node, Standing},
+    record::{Node, Role, Standing},
 };
 
 /// Nodes by what tells one from another.
@@ -15,6 +15,8 @@ pub(crate) struct Index {
     /// By their key, their next key and those they had.
     keys: BTreeMap<Digest, NodeId>,
     names: BTreeMap<(ClusterId, NodeName), NodeId>,
+    /// Who may become custodian, looked for whenever a node waits for one.
+    control_planes: BTreeMap<ClusterId, BTreeSet<NodeId>>,
     /// By marks of their hardware, those that were denied excepted.
     marks: BTreeMap<Mark, BTreeSet<NodeId>>,
     /// How many wait for an operator, by the address they came from.
@@ -74,6 +76,9 @@ impl Index {
             }
             Standing::Admitted(place) => {
                 self.names.insert((place.cluster.clone(), place.name.clone()), node.id.clone());
+                if place.role == Role::ControlPlane {
+                    self.control_planes.entry(place.cluster.clone()).or_default().insert(node.id.clone());
+                }
             }
         }
         for mark in Mark::of(&node.facts) {
@@ -96,6 +101,12 @@ impl Index {
             }
             Standing::Admitted(place) => {
                 self.names.remove(&(place.cluster.clone(), place.name.clone()));
+                if let Some(of_cluster) = self.control_planes.get_mut(&place.cluster) {
+                    of_cluster.remove(&node.id);
+                    if of_cluster.is_empty() {
+                        self.control_planes.remove(&place.cluster);
+                    }
+                }
             }
         }
         for mark in Mark::of(&node.facts) {
@@ -115,6 +126,11 @@ impl Index {
     /// The node of that name in that cluster.
     pub(crate) fn by_name(&self, cluster: &ClusterId, name: &NodeName) -> Option<&NodeId> {
         self.names.get(&(cluster.clone(), name.clone()))
+    }
+
+    /// The control planes of that cluster, by id.
+    pub(crate) fn control_planes(&self, cluster: &ClusterId) -> impl Iterator<Item = &NodeId> {
+        self.control_planes.get(cluster).into_iter().flatten()
     }
 
     /// Other nodes of the same hardware, by id: which, and what of it is the same.

@@ -1,5 +1,6 @@
 //! What is remembered: plain data, no behaviour beyond questions about itself.
 
+pub mod attachment;
 pub mod cluster;
 pub mod credential;
 pub mod errand;
@@ -8,6 +9,7 @@ pub mod fleet;
 pub mod node;
 pub mod server;
 
+pub use attachment::Attachment;
 pub use cluster::{Admission, CaCertificate, Cluster, ClusterSpec, NamedNode, Origin, Permit, PermitKind, Pool, Role};
 pub use credential::{BootstrapToken, BootstrapTokenState, EnrolmentToken, Purpose, TokenStanding};
 pub use errand::{Errand, ErrandKind, ErrandState};

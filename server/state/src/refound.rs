@@ -117,6 +117,7 @@ impl State {
         self.nodes.retain(|_, node| node.locked.is_some() || !matches!(node.standing, Standing::Pending { .. }));
         for node in self.nodes.values_mut().filter(|node| node.placement().is_some()) {
             node.identity = unproven(&node.identity);
+            node.attached = None;
         }
         // Planned anew for a custodian that has proved itself.
         self.errands.retain(|_, errand| errand.state != ErrandState::Open);

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Digest, Refusal, State, TokenId,
-    record::{ServerRecord, ServerStanding},
+    Change, Digest, NodeId, Refusal, State, TokenId,
+    record::{Attachment, ServerRecord, ServerStanding},
 };
 
 impl State {
@@ -54,6 +54,23 @@ impl State {
         self.event(warning, reason, message, None, None);
         if let Some(event) = self.events.back_mut() {
             event.server = Some(server);
+        }
+    }
+
+    /// A server has no streams of starts before `start` any more.
+    pub(crate) fn forget_streams(&mut self, server: u64, start: u64) {
+        let is_gone = |at: &Attachment| at.server == server && at.start < start;
+        let gone: Vec<NodeId> = self
+            .nodes
+            .values()
+            .filter(|node| node.attached.as_ref().is_some_and(is_gone))
+            .map(|node| node.id.clone())
+            .collect();
+        for id in gone {
+            if let Some(node) = self.nodes.get_mut(&id) {
+                node.attached = None;
+            }
+            self.changes.push(Change::Node(id));
         }
     }
 

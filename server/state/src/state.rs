@@ -12,7 +12,7 @@ use crate::{
     limits,
     record::{
         BootstrapToken, BootstrapTokenState, Cluster, EnrolmentToken, Errand, ErrandKind, ErrandState, Event, Fleet,
-        Node, PhaseEntry, Role, ServerRecord, ServerStanding, ServerToken, StepState,
+        Node, PhaseEntry, ServerRecord, ServerStanding, ServerToken, StepState,
     },
 };
 
@@ -241,12 +241,8 @@ impl State {
 
     /// All control planes of a cluster that can do errands.
     pub fn custodians<'a>(&'a self, cluster: &'a ClusterId) -> impl Iterator<Item = &'a Node> {
-        self.nodes_of(cluster).filter(|node| {
-            node.locked.is_none()
-                && node.is_proven()
-                && node.has_joined()
-                && node.placement().is_some_and(|place| place.role == Role::ControlPlane)
-        })
+        let control_planes = self.index.control_planes(cluster).filter_map(|id| self.nodes.get(id));
+        control_planes.filter(|node| node.locked.is_none() && node.is_proven() && node.has_joined())
     }
 
     /// The errand that stands in the way of opening this one for that custodian, if any: one of the same things that

@@ -6,9 +6,9 @@ use muster_state::{
     command::{
         ApproveNode, ApproveServer, ChooseFirst, CompleteErrand, ConfirmIdentity, DenyNode, ErrandOutcome, FreePermit,
         GrantPermit, Instruct, IssueCertificate, IssueServerCertificate, JudgePreflight, LockNode, MintBootstrapToken,
-        OpenErrand, PromoteServer, RecordTokenMisuse, Release, RemoveNode, RemoveServer, RenewEnrolmentToken,
-        RenewIdentity, ReplaceCertificateKey, Request, RetryNode, RevokeToken, StepOutcome, Sweep, UnlockNode,
-        UpdateCluster,
+        OpenErrand, PromoteServer, RecordHello, RecordTokenMisuse, Release, RemoveNode, RemoveServer,
+        RenewEnrolmentToken, RenewIdentity, ReplaceCertificateKey, Request, RetryNode, RevokeToken, StepOutcome, Sweep,
+        UnlockNode, UpdateCluster,
     },
     record::{
         Admission, Certificate, ErrandKind, Node, PermitKind, Purpose, Role, ServerStanding, StepState,
@@ -140,7 +140,10 @@ fn machines(state: &State, what: u8, [a, b, c]: [u8; 3]) -> Verb {
             enrol.facts.hostname = format!("host-{}", c % 2);
             enrol.into()
         }
-        27 => world::hello(&id, world::facts(c % 12)).into(),
+        27 => {
+            let shown = (c % 3 != 0).then(|| pick(keys(state), b).unwrap_or(key));
+            RecordHello { key: shown, ..world::hello(&id, world::facts(c % 12)) }.into()
+        }
         28 => ConfirmIdentity { node: id, key: pick(keys(state), b).unwrap_or(key) }.into(),
         29 => {
             let generation = known.map_or(1, |node| node.identity.generation) + u64::from(c % 8 == 0);

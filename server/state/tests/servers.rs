@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use muster_state::{
-    Bytes, Refusal, State,
+    Bytes, NodeId, Refusal, State,
     command::{
-        ApproveServer, CreateServerToken, HandDataKeys, IssueServerCertificate, PromoteServer, RecordServer,
-        RecordTokenMisuse, RemoveServer, RequestServer, RevokeToken, StartEpoch, Sweep,
+        ApproveServer, CreateServerToken, HandDataKeys, IssueServerCertificate, PromoteServer, RecordDetached,
+        RecordHello, RecordServer, RecordTokenMisuse, RemoveServer, RequestServer, RevokeToken, StartEpoch, Sweep,
     },
     limits,
-    record::{Certificate, ServerStanding},
+    record::{Attachment, Certificate, ServerStanding},
 };
 
 use crate::world::{
@@ -335,4 +335,28 @@ fn a_state_without_servers_has_the_bytes_it_always_had() {
     world.applicant(3);
     let kept = world.state.to_snapshot().unwrap();
     assert_eq!(State::from_snapshot(&kept).unwrap(), world.state);
+}
+
+#[test]
+fn a_servers_next_start_forgets_the_streams_of_the_last_and_its_removal_all() {
+    let mut world = founded();
+    let (first, second) = (world.worker(1), world.worker(2));
+    let at = |server, start, stream| Attachment { server, start, stream };
+    let attach = |world: &mut World, node: &NodeId, machine, stream| {
+        world.done(RecordHello { stream: Some(stream), ..world::hello(node, world::facts(machine)) });
+    };
+    attach(&mut world, &first, 1, at(1, 1, 7));
+    // It came to the next start before that told of itself.
+    attach(&mut world, &second, 2, at(1, 2, 1));
+    world.done(RecordServer { generation: 2, ..record_server(1) });
+    assert_eq!((world.node(&first).attached, world.node(&second).attached), (None, Some(at(1, 2, 1))));
+    world.done(RecordDetached { node: second.clone(), stream: at(1, 2, 9) });
+    assert_eq!(world.node(&second).attached, Some(at(1, 2, 1)), "another stream's end");
+    world.done(RecordDetached { node: second.clone(), stream: at(1, 2, 1) });
+    assert_eq!(world.node(&second).attached, None);
+
+    world.learner(2);
+    attach(&mut world, &first, 1, at(2, 1, 1));
+    world.done(remove(2));
+    assert_eq!(world.node(&first).attached, None);
 }

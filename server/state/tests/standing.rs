@@ -181,6 +181,23 @@ fn an_earlier_key_that_is_used_again_locks_the_node_and_ends_its_token() {
 }
 
 #[test]
+fn a_hello_with_a_key_confirms_it_first_and_records_nothing_for_a_copy() {
+    let mut world = World::new();
+    let node = world.worker(2);
+    world.done(renewal(&node, 2, 1, 101));
+    let shown = |key| RecordHello { key: Some(digest(key)), ..hello(&node, facts(2)) };
+    world.done(shown(101));
+    assert_eq!((world.node(&node).identity.generation, world.node(&node).identity.key), (2, digest(101)));
+    let seen = world.node(&node).clone();
+    assert_eq!(world.apply(shown(102)).unwrap_err().word(), "SeenDiffers");
+    assert_eq!(world.node(&node), &seen, "nothing is recorded of a key that is nobody's");
+    world.done(RecordHello { boot_id: "boot-of-the-copy".into(), ..shown(2) });
+    assert!(world.node(&node).locked.as_ref().unwrap().contains("earlier generation"));
+    assert_eq!(world.node(&node).boot_id, seen.boot_id);
+    assert_eq!(world.apply(shown(101)).unwrap_err().word(), "Locked");
+}
+
+#[test]
 fn no_key_belongs_to_two_nodes() {
     let mut world = World::new();
     let (one, two) = (world.worker(1), world.worker(2));

@@ -227,6 +227,8 @@ pub(crate) fn hello(node: &NodeId, facts: Facts) -> RecordHello {
         agent_version: "0.1.0".into(),
         facts,
         preflight: Preflight { kubeadm_version: "v1.36.2".into(), ..Preflight::default() },
+        stream: None,
         rehearsed: true,
+        key: None,
     }
 }

@@ -95,10 +95,9 @@ impl Filter {
     /// The node as it is now, if it is asked for. One short read: applying waits for readers, and a list may have ten
     /// thousand nodes.
     pub(super) fn view(&self, server: &Unsealed, id: &NodeId) -> Option<Node> {
-        let connected = server.sessions.is_attached(id);
         server.ledger.read(|state| {
             let node = state.nodes.get(id).filter(|node| self.takes(node))?;
-            Some(wire::node::render(state, node, connected))
+            Some(wire::node::render(state, node))
         })
     }
 

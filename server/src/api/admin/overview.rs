@@ -37,7 +37,6 @@ pub(super) fn get(server: &Unsealed, request: &Request<GetStatusRequest>) -> Ans
         raft_term: raft.term,
         applied_index: raft.applied_index.unwrap_or_default(),
         root_pin: pin.to_string(),
-        connected_agents: count(server.sessions.attached().len()),
         enrolment_urls: server.urls().enrolment,
         servers,
         ..of_state
@@ -51,6 +50,7 @@ pub(super) fn of_state(state: &State, now_ms: u64) -> Overview {
         sealed: false,
         server_time: timestamp(now_ms),
         nodes: nodes_by_phase(state),
+        connected_agents: count(state.nodes.values().filter(|node| node.attached.is_some()).count()),
         tokens_live: tokens_live(state, now_ms),
         certificates: certificates(state),
         ..Overview::default()

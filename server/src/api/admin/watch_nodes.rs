@@ -9,10 +9,7 @@ use muster_proto::admin::v1::{ListNodesRequest, Node};
 use muster_state::NodeId;
 use prost::Message as _;
 use sha2::{Digest, Sha256};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 use tonic::Request;
 
 use super::{
@@ -38,7 +35,7 @@ pub(super) fn start(server: &Unsealed, request: Request<ListNodesRequest>) -> An
 
 async fn feed(server: Unsealed, filter: Filter, reader: Reader<Node>) -> Result<(), Gone> {
     // Before the first look, so that nothing falls between the look and the watch.
-    let mut watching = Watching::new(server.clone());
+    let mut watching = Watching::new(&server);
     let mut sent = Sent::default();
     let mut due: BTreeSet<NodeId> = filter.ids(&server).into_iter().collect();
     loop {
@@ -61,44 +58,29 @@ enum Due {
     All,
 }
 
-/// Watches records and attachments.
+/// Watches records.
 struct Watching {
-    server: Unsealed,
     watch: Watch,
-    sessions: watch::Receiver<u64>,
-    attached: BTreeSet<NodeId>,
 }
 
 impl Watching {
-    fn new(server: Unsealed) -> Self {
-        let (watch, sessions) = (server.ledger.watch(), server.sessions.changed());
-        let attached = server.sessions.attached();
-        Self { server, watch, sessions, attached }
+    fn new(server: &Unsealed) -> Self {
+        Self { watch: server.ledger.watch() }
     }
 
     /// Waits until something happened, and at least for `pace`; gives what moved meanwhile.
     async fn next(&mut self, pace: Duration) -> Result<Due, Stopped> {
         let until = Instant::now() + pace;
-        let (mut due, mut all, mut sessions) = (BTreeSet::new(), false, false);
+        let (mut due, mut all) = (BTreeSet::new(), false);
         loop {
-            let something = all || sessions || !due.is_empty();
+            let something = all || !due.is_empty();
             tokio::select! {
                 () = sleep_until(until), if something => break,
                 moved = self.watch.next() => match moved? {
                     Moved::Nodes(ids) => due.extend(ids),
                     Moved::Anything => all = true,
                 },
-                changed = self.sessions.changed() => {
-                    changed.map_err(|_| Stopped)?;
-                    sessions = true;
-                }
             }
-        }
-        if sessions {
-            // Lines wake this too, so the sets are compared once per look and not once per line.
-            let now = self.server.sessions.attached();
-            due.extend(now.symmetric_difference(&self.attached).cloned());
-            self.attached = now;
         }
         Ok(if all { Due::All } else { Due::These(due) })
     }

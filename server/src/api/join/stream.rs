@@ -5,12 +5,12 @@ use muster_proto::join::v1::{
     agent_message::Message as FromAgent, server_message::Message as ToAgent,
 };
 use muster_state::{
-    Change, NodeId, Refusal,
-    command::{CompleteErrand, RecordHello, Release},
+    Refusal,
+    command::{CompleteErrand, RecordDetached, RecordHello, Release},
     limits::{CLAIM_MAX, clip_to},
-    record::Errand,
+    record::{Attachment, Errand},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tonic::{Status, Streaming};
 
 use crate::{
@@ -19,68 +19,114 @@ use crate::{
     ledger::ProposeError,
     operations::{Unsealed, instruction},
     peers::relay::{PayloadAsk, RelayError},
+    sessions::Session,
     web::metrics::{self, AuthenticationFailure},
 };
+
+/// A message on its way down. Boxed, because a channel keeps room for 32 of its items however few it may hold, and each of ten
+/// thousand streams has one.
+pub(super) type Down = Box<Result<ServerMessage, Status>>;
 
 /// A node's stream, and what serves it.
 pub(super) struct Line {
     pub(super) server: Unsealed,
     pub(super) voters: Voters,
     pub(super) node: NodeCaller,
-    pub(super) out: mpsc::Sender<Result<ServerMessage, Status>>,
+    pub(super) session: Session,
+    pub(super) out: mpsc::Sender<Down>,
 }
 
 impl Line {
+    /// Confirms the identity that the agent has shown and records what it said of its machine: one command, so that a thousand
+    /// agents that come back at once cost the log no more than that.
+    async fn attach(&self, hello: Hello) -> Result<(), Status> {
+        let verb = RecordHello { key: Some(self.node.key), ..self.verb_of(hello)? };
+        self.server.ledger.propose(verb).await.map_err(super::of_identity)?;
+        // A copied key is noticed by its use, and locks the node.
+        let locked = self.server.ledger.read(|state| state.nodes.get(&self.node.id)?.locked.clone());
+        locked.map_or(Ok(()), |reason| Err(status::of_propose(Refusal::Locked(reason).into())))
+    }
+
+    fn verb_of(&self, hello: Hello) -> Result<RecordHello, Status> {
+        Ok(RecordHello {
+            node: self.node.id.clone(),
+            boot_id: hello.boot_id,
+            agent_version: hello.agent_version,
+            facts: wire::facts::parse(hello.facts.unwrap_or_default()).map_err(Status::invalid_argument)?,
+            preflight: wire::preflight::parse(hello.preflight.unwrap_or_default(), now_ms()),
+            rehearsed: hello.rehearsed,
+            stream: Some(self.attachment()),
+            key: None,
+        })
+    }
+
+    /// The fleet believes that the agent is attached by this stream.
+    fn is_recorded(&self) -> bool {
+        let at = self.server.ledger.read(|state| state.nodes.get(&self.node.id)?.attached);
+        at == Some(self.attachment())
+    }
+
+    fn attachment(&self) -> Attachment {
+        Attachment { server: self.server.id, start: self.server.start, stream: self.session.number }
+    }
+
     async fn send(&self, message: ToAgent) -> Result<(), Status> {
         let message = ServerMessage { message: Some(message) };
-        self.out.send(Ok(message)).await.map_err(|_| Status::cancelled("the agent is gone"))
+        self.out.send(Box::new(Ok(message))).await.map_err(|_| Status::cancelled("the agent is gone"))
     }
 }
 
-/// Records what the agent said of its machine.
-pub(super) async fn record_hello(server: &Unsealed, node: &NodeCaller, hello: Hello) -> Result<(), Status> {
-    let verb = RecordHello {
-        node: node.id.clone(),
-        boot_id: hello.boot_id,
-        agent_version: hello.agent_version,
-        facts: wire::facts::parse(hello.facts.unwrap_or_default()).map_err(Status::invalid_argument)?,
-        preflight: wire::preflight::parse(hello.preflight.unwrap_or_default(), now_ms()),
-        rehearsed: hello.rehearsed,
-    };
-    server.ledger.propose(verb).await.map_err(status::of_propose)
+/// Hears how the attempt to attach went.
+type Began = oneshot::Sender<Result<(), Status>>;
+
+/// Records that the agent is attached, serves its stream to the end, and records that too. `began` hears how the first went.
+pub(super) async fn run(line: Line, hello: Hello, from_agent: Streaming<AgentMessage>, began: Began) {
+    let attached = line.attach(hello).await;
+    let is_attached = attached.is_ok();
+    let is_heard = began.send(attached).is_ok();
+    if is_attached && is_heard {
+        serve(&line, from_agent).await;
+    }
+    // A server that stops forgets all its streams at its next start; most of its agents are attached elsewhere by then.
+    if line.is_recorded() && !line.server.stopping.is_cancelled() {
+        let ended = RecordDetached { node: line.node.id.clone(), stream: line.attachment() };
+        if let Err(err) = line.server.ledger.propose(ended).await {
+            tracing::debug!(node = %line.node.id, %err, "the end of a stream was not recorded");
+        }
+    }
 }
 
 /// Serves the stream until either side ends it, a newer stream of the node takes over, or its identity is gone.
-pub(super) async fn run(line: Line, mut from_agent: Streaming<AgentMessage>) {
-    let Line { server, node, out, .. } = &line;
-    let session = server.sessions.attach(&node.id);
-    let mut watch = server.ledger.watch();
+async fn serve(line: &Line, mut from_agent: Streaming<AgentMessage>) {
+    let Line { server, node, session, out, .. } = line;
+    let mut watch = server.ledger.watch_node(&node.id);
     let (mut told, mut sent) = (Vec::new(), None);
     loop {
         let up_to_date = async {
-            welcome(&line, &mut told).await?;
-            instruct(&line, &mut sent).await
+            stay_attached(line).await?;
+            welcome(line, &mut told).await?;
+            instruct(line, &mut sent).await
         };
         if let Err(status) = up_to_date.await {
-            let _ = out.send(Err(status)).await;
+            let _ = out.send(Box::new(Err(status))).await;
             return;
         }
         tokio::select! {
             () = out.closed() => return,
             () = server.stopping.cancelled() => {
                 // The agent goes to the next server, or comes back to this one.
-                let _ = out.try_send(Err(Status::unavailable("the server is stopping")));
+                let _ = out.try_send(Box::new(Err(Status::unavailable("the server is stopping"))));
                 return;
             }
             () = session.replaced.cancelled() => {
-                let _ = out.send(Err(Status::aborted("another stream of this node has taken over"))).await;
+                let _ = out.send(Box::new(Err(Status::aborted("another stream of this node has taken over")))).await;
                 return;
             }
-            changed = watch.until(|change| concerns(change, &node.id)) => if changed.is_err() { return },
+            changed = watch.changed() => if changed.is_err() { return },
             message = from_agent.message() => match message {
                 Ok(Some(AgentMessage { message: Some(message) })) => {
-                    if let Err(status) = take(&line, message).await {
-                        let _ = out.send(Err(status)).await;
+                    if let Err(status) = take(line, message).await {
+                        let _ = out.send(Box::new(Err(status))).await;
                         return;
                     }
                 }
@@ -88,15 +134,6 @@ pub(super) async fn run(line: Line, mut from_agent: Streaming<AgentMessage>) {
                 Ok(None) | Err(_) => return,
             },
         }
-    }
-}
-
-/// What the agent is told of: its own node, and where it finds the servers.
-fn concerns(change: &Change, own: &NodeId) -> bool {
-    match change {
-        Change::Node(node) => node == own,
-        Change::Server(_) => true,
-        Change::Cluster(_) | Change::Event(_) | Change::Other => false,
     }
 }
 
@@ -186,8 +223,8 @@ async fn released(
 async fn take(line: &Line, message: FromAgent) -> Result<(), Status> {
     let Line { server, node, .. } = line;
     match message {
-        FromAgent::Hello(hello) => record_hello(server, node, hello).await,
-        FromAgent::Preflight(preflight) => fresh_preflight(server, &node.id, preflight).await,
+        FromAgent::Hello(hello) => server.ledger.propose(line.verb_of(hello)?).await.map_err(status::of_propose),
+        FromAgent::Preflight(preflight) => fresh_preflight(line, preflight).await,
         FromAgent::Log(LogLines { step, lines, .. }) => {
             let step = clip_to(&step, CLAIM_MAX);
             server.sessions.log(&node.id, &step, wire::log::clip(lines), now_ms());
@@ -201,19 +238,38 @@ async fn take(line: &Line, message: FromAgent) -> Result<(), Status> {
     }
 }
 
-async fn fresh_preflight(
-    server: &Unsealed,
-    id: &NodeId,
-    preflight: muster_proto::join::v1::Preflight,
-) -> Result<(), Status> {
-    let known = server.ledger.read(|state| {
-        let node = state.nodes.get(id)?;
-        Some((node.boot_id.clone(), node.agent_version.clone(), node.facts.clone(), node.rehearsed))
+async fn fresh_preflight(line: &Line, preflight: muster_proto::join::v1::Preflight) -> Result<(), Status> {
+    let Some(known) = last_hello(line) else { return Ok(()) };
+    let verb = RecordHello { preflight: wire::preflight::parse(preflight, now_ms()), ..known };
+    line.server.ledger.propose(verb).await.map_err(status::of_propose)
+}
+
+/// Says again where the agent is, when the fleet has forgotten it: a hello on an earlier stream, to another server, was carried out
+/// late, and its end too.
+async fn stay_attached(line: &Line) -> Result<(), Status> {
+    let is_forgotten = line.server.ledger.read(|state| {
+        let node = state.nodes.get(&line.node.id);
+        node.is_some_and(|node| node.attached.is_none() && node.locked.is_none())
     });
-    let Some((boot_id, agent_version, facts, rehearsed)) = known else { return Ok(()) };
-    let preflight = wire::preflight::parse(preflight, now_ms());
-    let verb = RecordHello { node: id.clone(), boot_id, agent_version, facts, preflight, rehearsed };
-    server.ledger.propose(verb).await.map_err(status::of_propose)
+    let Some(known) = last_hello(line).filter(|_| is_forgotten) else { return Ok(()) };
+    line.server.ledger.propose(known).await.map_err(status::of_propose)
+}
+
+/// What the agent said last, as said on this stream.
+fn last_hello(line: &Line) -> Option<RecordHello> {
+    line.server.ledger.read(|state| {
+        let node = state.nodes.get(&line.node.id)?;
+        Some(RecordHello {
+            node: node.id.clone(),
+            boot_id: node.boot_id.clone(),
+            agent_version: node.agent_version.clone(),
+            facts: node.facts.clone(),
+            preflight: node.preflight.clone().unwrap_or_default(),
+            rehearsed: node.rehearsed,
+            stream: Some(line.attachment()),
+            key: None,
+        })
+    })
 }
 
 /// Commits a report. A refusal is final, so it is acknowledged too: sending it again would not change it. Not so for a

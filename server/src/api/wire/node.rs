@@ -15,7 +15,7 @@ const AGENT_REPORTED: &str = "agent-reported";
 const SHA256: &str = "sha256:";
 
 /// A machine as it is shown.
-pub fn render(state: &State, node: &Node, connected: bool) -> Wire {
+pub fn render(state: &State, node: &Node) -> Wire {
     let place = Place::of(state, node);
     Wire {
         id: node.id.to_string(),
@@ -31,7 +31,7 @@ pub fn render(state: &State, node: &Node, connected: bool) -> Wire {
         facts_revision: node.facts_revision,
         facts: Some(facts::render(&node.facts)),
         preflight: node.preflight.as_ref().map(preflight::render),
-        connected,
+        connected: node.attached.is_some(),
         rehearsed: node.rehearsed,
         locked: node.locked.is_some(),
         attempt: node.attempt,

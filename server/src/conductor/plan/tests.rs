@@ -130,6 +130,8 @@ impl World {
             facts,
             preflight,
             rehearsed: true,
+            stream: None,
+            key: None,
         };
         self.state.apply_verb(self.now_ms, hello).expect("hello");
         self.attached.insert(node);

@@ -59,6 +59,8 @@ impl Served {
             spiffe: SpiffeId::new(fleet.id.as_str(), Role::Server, "1").unwrap().to_string(),
             anchors: Arc::new(keyring::anchors(&fleet).unwrap()),
             fleet: fleet.id,
+            id: 1,
+            start: 1,
             ledger,
             keyring,
             sessions: Sessions::default(),

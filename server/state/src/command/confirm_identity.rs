@@ -18,37 +18,43 @@ pub struct ConfirmIdentity {
 
 impl ConfirmIdentity {
     pub(super) fn apply(self, state: &mut State, _: Context) -> Result<NodeId, Refusal> {
-        let node = state.node(&self.node)?;
-        if let Some(reason) = &node.locked {
-            return Err(Refusal::Locked(reason.clone()));
-        }
-        if !node.is_proven() {
-            return Err(Refusal::SeenDiffers { what: "the identity key".into() });
-        }
-        if node.placement().is_none() {
-            return Err(Refusal::WrongPhase { phase: node.phase, problem: "it has not been admitted".into() });
-        }
-        if node.identity.previous.contains(&self.key) {
-            // The holder of a newer key has been seen: whoever shows the old one is a copy, or a disk put back.
-            lock_as_copied(state, &self.node, "a key of an earlier generation was used again: the key was copied or the disk was put back");
-            return Ok(self.node);
-        }
-        let identity = &node.identity;
-        if identity.key != self.key {
-            if identity.next.as_ref().is_none_or(|next| next.key != self.key) {
-                return Err(Refusal::SeenDiffers { what: "the identity key".into() });
-            }
-            let generation = state.change_node(&self.node, |node| succeed(&mut node.identity))?;
-            let message = format!("identity renewed to generation {generation}");
-            state.node_event(false, "IdentityRenewed", message, &self.node);
-        } else if identity.confirmed {
-            return Ok(self.node);
-        } else if let Some(node) = state.nodes.get_mut(&self.node) {
-            node.identity.confirmed = true;
-        }
-        state.changes.push(Change::Node(self.node.clone()));
+        confirm(state, &self.node, &self.key)?;
         Ok(self.node)
     }
+}
+
+/// That key of the node was used.
+pub(super) fn confirm(state: &mut State, id: &NodeId, key: &Digest) -> Result<(), Refusal> {
+    let node = state.node(id)?;
+    if let Some(reason) = &node.locked {
+        return Err(Refusal::Locked(reason.clone()));
+    }
+    if !node.is_proven() {
+        return Err(Refusal::SeenDiffers { what: "the identity key".into() });
+    }
+    if node.placement().is_none() {
+        return Err(Refusal::WrongPhase { phase: node.phase, problem: "it has not been admitted".into() });
+    }
+    if node.identity.previous.contains(key) {
+        // The holder of a newer key has been seen: whoever shows the old one is a copy, or a disk put back.
+        lock_as_copied(state, id, "a key of an earlier generation was used again: the key was copied or the disk was put back");
+        return Ok(());
+    }
+    let identity = &node.identity;
+    if identity.key != *key {
+        if identity.next.as_ref().is_none_or(|next| next.key != *key) {
+            return Err(Refusal::SeenDiffers { what: "the identity key".into() });
+        }
+        let generation = state.change_node(id, |node| succeed(&mut node.identity))?;
+        let message = format!("identity renewed to generation {generation}");
+        state.node_event(false, "IdentityRenewed", message, id);
+    } else if identity.confirmed {
+        return Ok(());
+    } else if let Some(node) = state.nodes.get_mut(id) {
+        node.identity.confirmed = true;
+    }
+    state.changes.push(Change::Node(id.clone()));
+    Ok(())
 }
 
 /// The next key takes the place of the present one. Gives the new generation.

@@ -176,6 +176,7 @@ impl Enrol {
             bootstrap_token: None,
             observation: None,
             missed_errands: 0,
+            attached: None,
             revision: 0,
         }
     }

@@ -1,7 +1,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::open_errand::drop_errands;
-use crate::{NodeId, Refusal, State, limits, state::Context};
+use crate::{
+    ClusterId, NodeId, Refusal, State, limits,
+    record::{Node, Role},
+    state::Context,
+};
 
 /// Tells a node nothing more until it is unlocked. The first reason stays.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,12 +28,19 @@ impl LockNode {
 pub(super) fn lock(state: &mut State, id: &NodeId, reason: &str) {
     let Some(node) = state.nodes.get_mut(id).filter(|node| node.locked.is_none()) else { return };
     node.locked = Some(limits::clip(reason));
-    let cluster = node.placement().map(|place| place.cluster.clone());
+    let cluster = led_cluster(node);
     state.node_event(true, "NodeLocked", reason.to_owned(), id);
     // What it had to do is planned anew for another custodian.
     drop_errands(state, |errand| errand.custodian == *id);
     state.touch(id);
     cluster.iter().for_each(|cluster| state.refresh_cluster(cluster));
+}
+
+/// The cluster whose other nodes may see a lock of this one: they wait for permits that control planes hold and for errands that
+/// control planes do. A worker's lock concerns nobody else, and a cluster has thousands of them.
+pub(super) fn led_cluster(node: &Node) -> Option<ClusterId> {
+    let place = node.placement().filter(|place| place.role == Role::ControlPlane)?;
+    Some(place.cluster.clone())
 }
 
 /// Locks a node whose key is in two hands. What its attempt was given is ended too: the thief may hold it.

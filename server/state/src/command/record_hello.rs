@@ -1,8 +1,10 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeId, Refusal, State, facts::{Facts, Preflight}, limits, state::Context};
+use super::confirm_identity::confirm;
+use crate::{Digest, NodeId, Refusal, State, facts::{Facts, Preflight}, limits, record::Attachment, state::Context};
 
-/// A node's agent has attached: what it is and what its machine looks like now.
+/// A node's agent has attached: what it is and what its machine looks like now. With a key it confirms the node's identity
+/// first, as [`super::ConfirmIdentity`] does, so that to attach is one command; if that locks the node, nothing else is recorded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecordHello {
     /// The node.
@@ -17,6 +19,12 @@ pub struct RecordHello {
     pub preflight: Preflight,
     /// It only rehearses.
     pub rehearsed: bool,
+    /// The stream by which it came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream: Option<Attachment>,
+    /// SHA-256 of the SPKI of the key it holds, when its stream begins; absent for what it says later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<Digest>,
 }
 
 impl RecordHello {
@@ -28,6 +36,13 @@ impl RecordHello {
         if node.placement().is_none() {
             return Err(Refusal::WrongPhase { phase: node.phase, problem: "it has not been admitted".into() });
         }
+        if let Some(key) = &self.key {
+            confirm(state, &self.node, key)?;
+            if state.node(&self.node)?.locked.is_some() {
+                return Ok(());
+            }
+        }
+        let node = state.node(&self.node)?;
         let (facts, preflight) = (self.facts.bounded(), self.preflight.bounded());
         if node.facts != facts {
             state.change_node(&self.node, |node| {
@@ -43,6 +58,11 @@ impl RecordHello {
         node.rehearsed = self.rehearsed;
         node.last_seen_ms = context.now_ms;
         node.missed_errands = 0;
+        // A report that was under way on an earlier stream when the agent came again says nothing of where it is.
+        let is_newest = |stream: &Attachment| node.attached.is_none_or(|at| !stream.is_older_than(&at));
+        if let Some(stream) = self.stream.filter(is_newest) {
+            node.attached = Some(stream);
+        }
         if node.preflight.as_ref().map(comparable) != Some(comparable(&preflight)) {
             node.preflight_revision += 1;
             // While an attempt is under way the machine changes under our own hands; judged again before the next.

@@ -53,6 +53,10 @@ impl RecordServer {
         }
         server.seen_ms = context.now_ms;
         if has_started {
+            state.forget_streams(self.server, self.generation);
+            let Some(server) = state.servers.get(&self.server) else {
+                return Err(Refusal::not_found("server", self.server));
+            };
             let text = format!("server {} at {} has started, version {}", server.id, server.address, server.version);
             state.server_event(false, "ServerStarted", text, self.server);
         }

@@ -43,6 +43,7 @@ impl RemoveServer {
         }
         let copies = state.fleet.iter_mut().flat_map(|fleet| fleet.epochs.values_mut());
         copies.for_each(|copies| drop(copies.remove(&id)));
+        state.forget_streams(id, u64::MAX);
         bury(state, id);
         state.changes.push(Change::Server(id));
         Ok(())

@@ -1,5 +1,6 @@
 use serde::{Deserialize, Serialize};
 
+use super::lock_node::led_cluster;
 use crate::{NodeId, Refusal, State, state::Context};
 
 /// Lets a locked node go on. A renewal that was begun but not answered is forgotten, so that either of two keys that
@@ -18,7 +19,7 @@ impl UnlockNode {
         let cluster = state.change_node(&self.node, |node| {
             node.locked = None;
             node.identity.next.take_if(|next| next.certificate.is_none());
-            node.placement().map(|place| place.cluster.clone())
+            led_cluster(node)
         })?;
         state.node_event(false, "NodeUnlocked", "unlocked by an operator".into(), &self.node);
         state.touch(&self.node);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{PermitKind, Role};
+use super::{Attachment, PermitKind, Role};
 use crate::{
     Bytes, ClusterId, Digest, NodeId, NodeName, Phase, TokenId,
     facts::{Facts, Preflight},
@@ -350,6 +350,9 @@ pub struct Node {
     pub observation: Option<Observation>,
     /// Errands it left undone in a row, as a custodian.
     pub missed_errands: u32,
+    /// The stream of its agent, as far as servers have told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attached: Option<Attachment>,
     /// Grows with every change of what it is told.
     pub revision: u64,
 }

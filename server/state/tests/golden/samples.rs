@@ -9,12 +9,14 @@ use muster_state::{
     command::{
         AcceptTime, ApproveNode, ChooseFirst, CompleteErrand, ConfirmIdentity, DenyNode, Enrolled, ErrandOutcome,
         FreePermit, GrantPermit, Instruct, IssueCertificate, JudgePreflight, LockNode, MintBootstrapToken, OpenErrand,
-        RecordHello, RecordTokenMisuse, Release, ReleaseBackup, ReleaseJoinCommand, RemoveNode, RenewEnrolmentToken,
-        RenewIdentity, ReplaceCertificateKey, Report, RetryNode, RevokeToken, ServerRequested, StepOutcome, Sweep,
-        UnlockNode, UpdateCluster,
+        RecordDetached, RecordHello, RecordTokenMisuse, Release, ReleaseBackup, ReleaseJoinCommand, RemoveNode,
+        RenewEnrolmentToken, RenewIdentity, ReplaceCertificateKey, Report, RetryNode, RevokeToken, ServerRequested,
+        StepOutcome, Sweep, UnlockNode, UpdateCluster,
     },
     facts::{Finding, Preflight, Selector},
-    record::{Certificate, ErrandKind, EtcdMember, Observation, Origin, PermitKind, Purpose, Role, Verb as Step},
+    record::{
+        Attachment, Certificate, ErrandKind, EtcdMember, Observation, Origin, PermitKind, Purpose, Role, Verb as Step,
+    },
 };
 
 use crate::world::{self, DAY_MS, START_MS, World, digest, friendly, name, secret};
@@ -118,8 +120,15 @@ fn machines() -> Vec<(&'static str, Command)> {
         ("LockNode", plain(LockNode { node: node(), reason: "looked at".into() })),
         ("UnlockNode", plain(UnlockNode { node: node() })),
         ("RecordHello", plain(hello())),
+        ("RecordHello-by-a-stream", plain(RecordHello { stream: Some(stream()), ..hello() })),
+        ("RecordHello-that-confirms", plain(RecordHello { key: Some(key), ..hello() })),
+        ("RecordDetached", plain(RecordDetached { node: node(), stream: stream() })),
         ("JudgePreflight", plain(JudgePreflight { node: node(), revision: 2, problem: "kubelet too new".into() })),
     ]
+}
+
+fn stream() -> Attachment {
+    Attachment { server: 2, start: 3, stream: 4 }
 }
 
 fn hello() -> RecordHello {
@@ -229,6 +238,7 @@ pub(super) fn replies() -> Vec<(&'static str, Reply)> {
         ("LockNode", Reply::LockNode(())),
         ("UnlockNode", Reply::UnlockNode(())),
         ("RecordHello", Reply::RecordHello(())),
+        ("RecordDetached", Reply::RecordDetached(())),
         ("JudgePreflight", Reply::JudgePreflight(())),
         ("Instruct", Reply::Instruct(3)),
         ("GrantPermit", Reply::GrantPermit(())),

@@ -206,13 +206,14 @@ async fn the_status_is_one_screen() {
     let served = Served::start().await;
     served.admin.apply_cluster(served.ask(apply("r1", spec(), false))).await.unwrap();
     served.enrol(A).await;
-    let _session = served.server().sessions.attach(&A.into());
+    served.approve(A, "cp-1").await;
+    served.attach(A, 1).await;
     let status = served.admin.get_status(served.ask(GetStatusRequest {})).await.unwrap().into_inner();
     assert_eq!((status.server_id, status.leader_id, status.sealed, status.connected_agents), (1, 1, false, 1));
     assert!(status.applied_index > 0 && status.raft_term > 0 && status.root_pin.starts_with("sha256:"));
     assert_eq!(status.enrolment_urls, ["https://192.0.2.5:9443"]);
     let nodes: Vec<_> = status.nodes.iter().map(|line| (line.role.as_str(), line.phase.as_str(), line.count)).collect();
-    assert_eq!(nodes, [("", "PendingApproval", 1)]);
+    assert_eq!(nodes, [("control-plane", "Preflight", 1)]);
     let names: Vec<&str> = status.certificates.iter().map(|certificate| certificate.name.as_str()).collect();
     assert_eq!(
         names,

@@ -2,8 +2,16 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use muster_proto::admin::v1::{ApplyClusterRequest, ApproveNodeRequest, ClusterSpec, Node, NodeRequest};
-use muster_state::NodeId;
+use muster_proto::admin::v1::{
+    ApplyClusterRequest, ApproveNodeRequest, ClusterSpec, ListNodesRequest, Node, NodeRequest,
+    admin_service_server::AdminService as _,
+};
+use muster_state::{
+    NodeId,
+    command::RecordHello,
+    facts::{Facts, Preflight},
+    record::Attachment,
+};
 use muster_trust::{Peer, Role, SpiffeId, sealing::SealingPrivateKey};
 use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
@@ -56,6 +64,8 @@ impl Served {
             spiffe: SpiffeId::new(fleet.id.as_str(), Role::Server, "1").unwrap().to_string(),
             anchors: Arc::new(keyring::anchors(&fleet).unwrap()),
             fleet: fleet.id,
+            id: 1,
+            start: 1,
             ledger,
             keyring,
             sessions: Sessions::default(),
@@ -90,6 +100,30 @@ impl Served {
     /// A machine that shows itself without a token.
     pub(super) async fn enrol(&self, id: &str) -> NodeId {
         self.server().ledger.propose(mk_enrol(id, None)).await.unwrap().node
+    }
+
+    /// Approves a machine that waits, as a control plane of `prod`.
+    pub(super) async fn approve(&self, id: &str, name: &str) {
+        let body = ListNodesRequest { node: id.into(), ..ListNodesRequest::default() };
+        let seen = self.admin.list_nodes(self.ask(body)).await.unwrap().into_inner().items.remove(0);
+        self.admin.approve_node(self.ask(approval(&format!("approve {name}"), &seen, name))).await.unwrap();
+    }
+
+    /// Its agent attaches here, by the stream with that number.
+    pub(super) async fn attach(&self, id: &str, stream: u64) -> Attachment {
+        let at = Attachment { server: 1, start: 1, stream };
+        let hello = RecordHello {
+            node: id.into(),
+            boot_id: "b".into(),
+            agent_version: "0".into(),
+            facts: Facts { uuid: id.into(), ..Facts::default() },
+            preflight: Preflight::default(),
+            rehearsed: true,
+            key: None,
+            stream: Some(at),
+        };
+        self.server().ledger.propose(hello).await.unwrap();
+        at
     }
 }
 

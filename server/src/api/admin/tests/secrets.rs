@@ -43,7 +43,7 @@ fn no_view_of_a_state_full_of_secrets_shows_one() {
         }
     }
     for node in state.nodes.values() {
-        shown.extend(forms(&wire::node::render(&state, node, true)));
+        shown.extend(forms(&wire::node::render(&state, node)));
     }
     for token in state.enrolment_tokens.values() {
         shown.extend(forms(&wire::token::enrolment(&state, token, NOW_MS)));

@@ -3,11 +3,11 @@
 use muster_proto::admin::v1::{
     Event, FollowLogsRequest, ListEventsRequest, ListNodesRequest, admin_service_server::AdminService as _,
 };
-use muster_state::command::{LockNode, UnlockNode};
+use muster_state::command::{LockNode, RecordDetached, UnlockNode};
 use tokio::task::JoinSet;
 use tonic::Code;
 
-use super::harness::{Served, next, node_request};
+use super::harness::{Served, apply, next, node_request, spec};
 use crate::api::admin::stream::Streamed;
 
 const A: &str = "6e0f3a51-0000-4000-8000-000000000001";
@@ -88,23 +88,29 @@ async fn a_reader_too_slow_for_what_is_kept_is_told_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_are_shown_as_they_are_and_then_each_that_changes() {
     let served = Served::start().await;
+    served.admin.apply_cluster(served.ask(apply("r0", spec(), false))).await.unwrap();
     served.enrol(A).await;
+    served.approve(A, "cp-1").await;
     let mut stream = served.admin.watch_nodes(served.ask(ListNodesRequest::default())).await.unwrap().into_inner();
     let node = next(&mut stream).await.unwrap().unwrap();
-    assert_eq!((node.id.as_str(), node.phase.as_str(), node.connected), (A, "PendingApproval", false));
+    assert_eq!((node.id.as_str(), node.phase.as_str(), node.connected), (A, "Approved", false));
 
     served.enrol(B).await;
     assert_eq!(next(&mut stream).await.unwrap().unwrap().id, B);
-    let session = served.server().sessions.attach(&A.into());
+    let first = served.attach(A, 1).await;
     let node = next(&mut stream).await.unwrap().unwrap();
     assert_eq!((node.id.as_str(), node.connected), (A, true));
-    // Lines wake the watch, but change no view: the next that is sent is the lock.
-    served.server().sessions.log(&A.into(), "join", vec!["a line".into()], 1);
+    // The end of a stream counts only if there is no newer one; what changes no view is not sent.
+    let detach = |stream| served.server().ledger.propose(RecordDetached { node: A.into(), stream });
+    let second = served.attach(A, 2).await;
+    detach(first).await.unwrap();
     served.admin.lock_node(served.ask(node_request("r1", A))).await.unwrap();
     let node = next(&mut stream).await.unwrap().unwrap();
     assert_eq!((node.id.as_str(), node.phase.as_str(), node.connected), (A, "Locked", true));
+    detach(second).await.unwrap();
+    let node = next(&mut stream).await.unwrap().unwrap();
+    assert_eq!((node.id.as_str(), node.connected), (A, false));
     served.admin.remove_node(served.ask(node_request("r2", A))).await.unwrap();
-    drop(session);
     served.admin.deny_node(served.ask(node_request("r3", B))).await.unwrap();
     let node = next(&mut stream).await.unwrap().unwrap();
     assert_eq!((node.id.as_str(), node.phase.as_str()), (B, "Denied"), "a removal ends silently");

@@ -10,7 +10,7 @@ use crate::api::fixture::{CLUSTER, NOW_MS, control_plane, key_of, mk_state, pend
 const ID: &str = "6e0f3a51-0000-4000-8000-000000000001";
 
 fn view(state: &State, id: &str) -> Wire {
-    render(state, &state.nodes[&id.into()], false)
+    render(state, &state.nodes[&id.into()])
 }
 
 #[test]

@@ -31,6 +31,7 @@ pub(super) fn come_back(state: &mut State, new: &NodeId, old: &NodeId) {
         last_seen_ms: enrolled.last_seen_ms,
         revision: enrolled.revision,
         missed_errands: 0,
+        attached: None,
         ..former
     };
     state.put_node(node);
