@@ -21,7 +21,8 @@ use std::io::Write as _;
 use std::pin::Pin;
 use std::process::ExitCode;
 
-use crate::cli::args::{Cli, Command, DemoArgs, JoinServerArgs, ServeArgs, ServerCommand, StorageCommand};
+use crate::backup::Contents;
+use crate::cli::args::{Cli, Command, DemoArgs, JoinServerArgs, RestoreArgs, ServeArgs, ServerCommand, StorageCommand};
 use crate::cli::console::Console;
 use crate::cli::environment::Environment;
 use crate::cli::exit::{Exit, Failure};
@@ -40,6 +41,8 @@ pub struct Runners {
     pub join: fn(JoinServerArgs) -> Task,
     /// Works on the disk of a server that does not run.
     pub storage: fn(StorageCommand) -> Task,
+    /// Fills the data directory of a server that does not run with an opened backup.
+    pub restore: fn(RestoreArgs, Contents) -> Task,
 }
 
 /// Runs one command line to its end.
@@ -51,6 +54,8 @@ pub fn run(cli: Cli, runners: Runners) -> ExitCode {
         Command::Demo(args) => block_on_all_cores((runners.demo)(args)),
         Command::Server(ServerCommand::Join(args)) => block_on_all_cores((runners.join)(args)),
         Command::Storage(command) => block_on_all_cores((runners.storage)(command)),
+        Command::Restore(args) => command::backup::contents(&args, &mut console)
+            .and_then(|contents| block_on_all_cores((runners.restore)(args, contents))),
         command => block_on_one_core(command::run(command, &cli.globals, &environment, &mut console)),
     };
     let exit = match outcome {

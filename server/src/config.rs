@@ -243,6 +243,16 @@ impl Config {
         Ok(self)
     }
 
+    /// These settings for another data directory.
+    ///
+    /// # Errors
+    /// [`ConfigError::Variable`] if the seal key would lie in it.
+    pub fn with_data_dir(mut self, directory: PathBuf) -> Result<Self, ConfigError> {
+        self.server.data_dir = directory;
+        self.check_seal().map_err(|why| ConfigError::Variable { name: "--data-dir", why: why.to_owned() })?;
+        Ok(self)
+    }
+
     fn check_seal(&self) -> Result<(), &'static str> {
         match &self.seal.path {
             Some(path) if path.starts_with(&self.server.data_dir) => {

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         demo: |args| Box::pin(demo::run(args)),
         join: |args| Box::pin(joining::run(args)),
         storage: |command| Box::pin(offline::storage(command)),
+        restore: |args, contents| Box::pin(offline::restore(args, contents)),
     };
     cli::run(Cli::parse(), runners)
 }

@@ -1,10 +1,15 @@
-//! `muster storage`: work on the disk of a server that does not run. The data directory's lock says whether it does.
+//! Work on the disk of a server that does not run: `muster storage`, `muster restore`. The data directory's lock says whether
+//! it does.
+
+mod restore;
 
 use crate::{
     cli::args::{ConvertArgs, StorageCommand},
     config::Config,
     storage::rewrite,
 };
+
+pub use restore::run as restore;
 
 /// Runs one of the commands.
 ///

@@ -20,7 +20,7 @@ const ROOMS: &[(&str, &str)] = &[
     // A host that asks to become a server, in the command line's manners.
     ("joining", "cli clock config identity logging pki seal storage"),
     // Works on the disk of a server that does not run, so that neither app nor consensus is there.
-    ("offline", "cli config logging storage"),
+    ("offline", "backup cli clock config consensus identity logging operations storage"),
     // `cli`: the first operator's context is written in the command line's own form.
     (
         "app",
@@ -28,7 +28,7 @@ const ROOMS: &[(&str, &str)] = &[
          storage web",
     ),
     // The client side: a stranger to everything that a server does. `pki`: an import is checked before anything is sent.
-    ("cli", "kubeadm pki suggestion"),
+    ("cli", "backup kubeadm pki suggestion"),
     // What a server does.
     ("api", "backup clock kubeadm ledger operations peers pki sessions web"),
     ("membership", "ledger operations"),

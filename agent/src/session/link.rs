@@ -234,7 +234,9 @@ impl Dial {
         let mut identity = None;
         if self.anew {
             tracing::warn!("this machine's certificate is not accepted any more; proving who it is anew");
-            let found = enrol::until_issued(&self.settings, &self.keyring, &self.facts, self.identity.key).await?;
+            // Its token let it in long ago, and would be refused as spent, or as of a fleet that was lost: the key speaks.
+            let settings = Settings { token: None, ..Settings::clone(&self.settings) };
+            let found = enrol::until_issued(&settings, &self.keyring, &self.facts, self.identity.key).await?;
             self.identity = found.clone();
             identity = Some(found);
         }

@@ -238,9 +238,11 @@ async fn a_machine_whose_certificate_no_listener_accepts_proves_itself_anew() {
     fleet.change(|world| world.stranger = true);
     let agent = fleet.agent(fleet.settings(dir.path(), "n1"), quick("n1"));
     fleet.until("a strange certificate", |world| !world.nodes.is_empty()).await;
+    let shown = fleet.world().tokens_seen;
     fleet.change(|world| world.stranger = false);
     must_be_ready(agent.end().await);
     assert_eq!(fleet.world().nodes.len(), 1);
+    assert_eq!(fleet.world().tokens_seen, shown, "a token that was used up is not shown again");
 }
 
 #[tokio::test]

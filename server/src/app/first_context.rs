@@ -3,6 +3,8 @@
 use std::{fs, io::Write as _, os::unix::fs::PermissionsExt as _, path::Path};
 
 use anyhow::Context as _;
+use muster_trust::Peer;
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 
 use crate::{
     cli::context::{Context, FirstContext as Outcome, write_first_context},
@@ -14,6 +16,7 @@ use crate::{
 
 /// What a command line needs to reach this fleet as an operator. The certificate is made when it is asked for.
 pub struct FirstContext {
+    fleet: String,
     servers: Vec<String>,
     ca_hash: String,
     certificate_pem: String,
@@ -25,6 +28,7 @@ pub(super) fn make(server: &Unsealed) -> anyhow::Result<Option<FirstContext>> {
     let Ok(keys) = server.keys() else { return Ok(None) };
     let identity = keys.pki.issue(&LeafTerms::operator("first"), now_ms())?;
     Ok(Some(FirstContext {
+        fleet: server.fleet.to_string(),
         servers: server.urls().operators,
         ca_hash: server.anchors.pin()?.to_string(),
         certificate_pem: certificates_to_pem(&identity.certified.chain),
@@ -44,13 +48,21 @@ impl FirstContext {
         if write_first_context(config, name, &context)? == Outcome::NameTaken {
             anyhow::bail!("{} has a context {name:?} of another fleet; it was left alone", config.display());
         }
-        // Key and certificate belong together: both as they are, or both new.
-        if !(context.certificate.exists() && context.key.exists()) {
+        // Key and certificate belong together: both as they are, or both new. What another fleet certified is of no use: the
+        // fleet was restored, under the same pin and a new id.
+        if !(is_of_fleet(&context.certificate, &self.fleet) && context.key.exists()) {
             replace(&context.key, 0o600, key_to_pem(&self.key).as_bytes())?;
             replace(&context.certificate, 0o644, self.certificate_pem.as_bytes())?;
         }
         Ok(context)
     }
+}
+
+/// The certificate is there, and of that fleet.
+fn is_of_fleet(certificate: &Path, fleet: &str) -> bool {
+    let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let peer = chain.ok().and_then(|chain| Peer::of_certificates(&chain).ok());
+    peer.is_some_and(|peer| peer.spiffe.fleet() == fleet)
 }
 
 /// Replaces a file as a whole, with its mode from the first byte on.

@@ -273,6 +273,17 @@ impl fmt::Debug for Opening {
     }
 }
 
+/// How much there is in a backup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// Clusters.
+    pub clusters: usize,
+    /// Machines.
+    pub nodes: usize,
+    /// Sealed secrets.
+    pub secrets: usize,
+}
+
 /// An opened backup.
 #[derive(Debug)]
 pub struct Contents {
@@ -302,6 +313,12 @@ impl Contents {
         let state = State::from_snapshot(rest).map_err(|error| BackupError::Contents(error.to_string()))?;
         let contents = Self { head, keys, state };
         contents.check().map(|()| contents)
+    }
+
+    /// How much there is of what people count.
+    pub fn counts(&self) -> Counts {
+        let State { clusters, nodes, .. } = &self.state;
+        Counts { clusters: clusters.len(), nodes: nodes.len(), secrets: self.state.secrets().count() }
     }
 
     fn check(&self) -> Result<(), BackupError> {

@@ -1,5 +1,6 @@
 //! What can be typed. Nothing here acts; every field is read by the verb in `command`.
 
+mod backup;
 mod cluster;
 mod local;
 mod node;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use backup::{BackupArgs, BackupCommand, BackupKeyArgs, RestoreArgs, VerifyBackupArgs};
 pub use cluster::{ApplyArgs, ClusterCommand, CreateArgs, ImportArgs, JoinCommandArgs};
 pub use local::{
     CompletionArgs, ConvertArgs, DemoArgs, HelpArgs, PinArgs, ServeArgs, SnippetArgs, SnippetKind, StorageCommand,
@@ -121,6 +123,10 @@ pub enum Command {
     /// Work on the disk of a server that does not run
     #[command(subcommand)]
     Storage(StorageCommand),
+    /// The whole fleet in one file, sealed to a key that stays here; or a look at such a file
+    Backup(BackupArgs),
+    /// Fill an empty data directory from a backup: the fleet goes on under a new id
+    Restore(RestoreArgs),
     /// Create, import, apply, list and describe clusters
     #[command(subcommand)]
     Cluster(ClusterCommand),

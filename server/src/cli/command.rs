@@ -1,5 +1,6 @@
 //! One file per verb: parse what is left to parse, call, show.
 
+pub(super) mod backup;
 mod cluster;
 mod compare;
 mod completion;
@@ -22,7 +23,7 @@ mod wait;
 #[cfg(test)]
 mod tests;
 
-use crate::cli::args::{Command, Globals};
+use crate::cli::args::{BackupArgs, BackupCommand, Command, Globals};
 use crate::cli::client::Session;
 use crate::cli::console::Console;
 use crate::cli::environment::Environment;
@@ -40,6 +41,9 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     match command {
         Command::Pin(args) => pin::run(&args, console),
+        Command::Backup(BackupArgs { command: Some(BackupCommand::Verify(args)), .. }) => {
+            backup::verify(&args, console)
+        }
         Command::Completion(args) => completion::run(&args, console),
         Command::Help(args) => help::run(&args, console),
         Command::Version(args) if args.client => version::client(console),
@@ -55,6 +59,7 @@ pub(super) async fn run(
 /// What can be refused without a server is refused without a context, too.
 fn refuse_early(command: &Command) -> Result<(), Failure> {
     match command {
+        Command::Backup(args) => backup::refuse_early(args),
         Command::Cluster(command) => cluster::refuse_early(command),
         Command::Token(command) => token::refuse_early(command),
         Command::Snippet(args) => snippet::refuse_early(args),
@@ -66,6 +71,7 @@ fn refuse_early(command: &Command) -> Result<(), Failure> {
 async fn call(command: Command, session: &Session, globals: &Globals, console: &mut Console) -> Result<Exit, Failure> {
     let cluster = globals.cluster.as_deref();
     match command {
+        Command::Backup(args) => backup::run(&args, session, console).await,
         Command::Cluster(command) => cluster::run(command, session, console).await,
         Command::JoinCommand(args) => join_command::run(&args, session, cluster, console).await,
         Command::Token(command) => token::run(command, session, cluster, console).await,
@@ -82,6 +88,7 @@ async fn call(command: Command, session: &Session, globals: &Globals, console: &
         Command::Serve(_)
         | Command::Demo(_)
         | Command::Storage(_)
+        | Command::Restore(_)
         | Command::Pin(_)
         | Command::Completion(_)
         | Command::Help(_) => Err(Failure::new(Exit::Failed, "this command calls no server")),

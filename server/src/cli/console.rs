@@ -6,12 +6,14 @@
 mod age;
 mod escape;
 mod message;
+mod secret;
 mod table;
 
 use std::io::{BufRead, BufReader, IsTerminal as _, Write};
 
 use indicatif::ProgressBar;
 use jiff::Timestamp;
+use zeroize::Zeroizing;
 
 pub(super) use age::{age, age_since, span, stamp};
 pub(super) use escape::plain;
@@ -195,6 +197,26 @@ impl Console {
         }
     }
 
+    /// Asks for a secret; what is typed is not shown.
+    ///
+    /// # Errors
+    /// If nobody can be asked, or standard input cannot be read.
+    pub(super) fn secret(&mut self, question: &str) -> Result<Zeroizing<String>, Failure> {
+        if !self.interactive {
+            return Err(Failure::new(
+                Exit::Usage,
+                "a passphrase is needed, and standard input is no terminal, so nobody can be asked",
+            ));
+        }
+        secret::ask(question, &mut self.err, &mut self.input)
+            .map_err(|error| Failure::new(Exit::Failed, format!("cannot read the answer: {error}")))
+    }
+
+    /// Standard input itself.
+    pub(super) fn input(&mut self) -> &mut dyn std::io::Read {
+        &mut self.input
+    }
+
     /// All of standard input, for `-f -`.
     ///
     /// # Errors
@@ -349,5 +371,13 @@ mod tests {
     fn input_beyond_its_bound_is_refused() {
         assert_eq!(mk_terminal("abc").0.read_input(3).unwrap(), b"abc");
         assert_eq!(mk_terminal("abcd").0.read_input(3).unwrap_err().exit, Exit::Invalid);
+    }
+
+    #[test]
+    fn a_secret_is_asked_of_somebody_at_a_terminal_and_not_repeated() {
+        let (mut console, written) = mk_terminal("correct horse battery\r\nrest");
+        assert_eq!(console.secret("Passphrase: ").unwrap().as_str(), "correct horse battery");
+        assert_eq!(written.err(), "Passphrase: \n");
+        assert_eq!(mk_console(Format::Table).0.secret("Passphrase: ").unwrap_err().exit, Exit::Usage);
     }
 }

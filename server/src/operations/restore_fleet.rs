@@ -86,4 +86,4 @@ impl Authorities {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -31,7 +31,7 @@ fn keys_of(state: &State, seal: SealKey, server: u64) -> Keys {
 }
 
 /// What a backup of a fleet with one cluster holds.
-fn mk_contents() -> Contents {
+pub(crate) fn mk_contents() -> Contents {
     let mut state = State::default();
     state.apply_verb(NOW_MS, found_fleet::make(&mk_seal_key(1), 1, NOW_MS).unwrap()).unwrap();
     let keys = keys_of(&state, mk_seal_key(1), 1);
