@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
+use crate::network::Network;
 use crate::process::{Output, command, run};
 use crate::{Door, MOMENT, Machine, SOON, Server, ServerSettings, binaries, eventually};
 
@@ -32,14 +33,26 @@ impl Fleet {
     /// # Errors
     /// As [`Fleet::of`].
     pub fn with(count: usize, settings: &ServerSettings) -> Result<Self> {
-        let mut founder = Server::prepared_with(settings)?;
+        Self::build(count, |_| settings.clone())
+    }
+
+    /// A fleet of `count` voters on the hosts of a network.
+    ///
+    /// # Errors
+    /// As [`Fleet::of`].
+    pub fn on(network: &Network, count: usize) -> Result<Self> {
+        Self::build(count, |host| ServerSettings { place: Some(network.place(host)), ..ServerSettings::default() })
+    }
+
+    fn build(count: usize, settings: impl Fn(usize) -> ServerSettings) -> Result<Self> {
+        let mut founder = Server::prepared_with(&settings(0))?;
         founder.start()?;
         founder.wait_ready()?;
         let config = founder.home().join("operator/fleet.toml");
         let mut fleet = Self { servers: vec![founder], ids: vec![1], config, token_files: AtomicUsize::new(0) };
         fleet.know_all()?;
-        for _ in 1..count {
-            let number = fleet.add_learner(settings)?;
+        for number in 1..count {
+            let number = fleet.add_learner(&settings(number))?;
             fleet.promote(number)?;
         }
         Ok(fleet)
@@ -51,6 +64,7 @@ impl Fleet {
     /// If it is not let in, or does not serve.
     pub fn add_learner(&mut self, settings: &ServerSettings) -> Result<usize> {
         let mut server = Server::prepared_with(settings)?;
+        server.operated_as(&self.servers[0]);
         let token = self.server_token()?;
         let door = self.servers[0].door()?;
         server.ask_to_join(&door, &token)?;
@@ -102,11 +116,11 @@ impl Fleet {
     /// As [`Fleet::leader`].
     pub fn leader_other_than(&self, old: Option<usize>) -> Result<usize> {
         eventually("a leader", SOON, || {
-            let leads = |(number, server): (usize, &Server)| {
-                let figures = server.http("/metrics").map(|(_, body)| body).unwrap_or_default();
-                (Some(number) != old && figure(&figures, "muster_raft_is_leader") == Some(1.0)).then_some(number)
-            };
-            self.servers.iter().enumerate().find_map(leads).ok_or_else(|| "nobody leads".to_owned())
+            let leads = |number: &usize| self.figure(*number, "muster_raft_is_leader").is_ok_and(|leads| leads == 1.0);
+            (0..self.servers.len())
+                .filter(|number| Some(*number) != old)
+                .find(leads)
+                .ok_or_else(|| "nobody leads".to_owned())
         })
     }
 
@@ -166,8 +180,20 @@ impl Fleet {
     /// # Errors
     /// If it does not say.
     pub fn applied(&self, number: usize) -> Result<f64> {
+        self.figure(number, "muster_raft_applied_index")
+    }
+
+    /// The term that a server is in.
+    ///
+    /// # Errors
+    /// If it does not say.
+    pub fn term(&self, number: usize) -> Result<f64> {
+        self.figure(number, "muster_raft_term")
+    }
+
+    fn figure(&self, number: usize, name: &str) -> Result<f64> {
         let (_, figures) = self.servers[number].http("/metrics")?;
-        figure(&figures, "muster_raft_applied_index").context("no muster_raft_applied_index")
+        figure(&figures, name).with_context(|| format!("no {name}"))
     }
 
     /// Runs the operator's command line with a context that names all servers.

@@ -57,19 +57,7 @@ async fn soon<T>(what: &str, answer: impl Future<Output = T>) -> Result<T> {
 /// # Errors
 /// If the server can't be reached, or does not let the identity in at once.
 pub async fn connect(server: &Server, listener: Listener, identity: Option<TlsIdentity>) -> Result<Channel> {
-    connect_pinned(server, listener, identity, operator_pin(server)?).await
-}
-
-/// The same to a server that has no operator's context of its own.
-///
-/// # Errors
-/// As [`connect`].
-pub async fn connect_pinned(
-    server: &Server,
-    listener: Listener,
-    identity: Option<TlsIdentity>,
-    pin: muster_trust::Pin,
-) -> Result<Channel> {
+    let pin = operator_pin(server)?;
     let config = client_config(Anchor::Pin(pin), None, identity)?;
     let url = format!("{}:{}", server.address(), listener.port()).parse()?;
     Ok(soon("a connection", connect_server(&url, Arc::new(config))).await??)

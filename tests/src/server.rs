@@ -34,12 +34,16 @@ pub struct Door {
 /// it and removes everything, unless `MUSTER_TESTS_KEEP` is set.
 pub struct Server {
     home: PathBuf,
-    address: Loopback,
+    address: Ipv4Addr,
+    namespace: Option<String>,
+    /// The folder of its operator's context.
+    operator: PathBuf,
     process: Option<Process>,
     preload: Option<(PathBuf, String)>,
     disk: Vec<Variable>,
     /// What [`Server::break_disk`] added to `disk`.
     fault: Vec<Variable>,
+    _loopback: Option<Loopback>,
     // Last, so that the process is dead before its files go.
     _directory: Option<TempDir>,
 }
@@ -78,14 +82,30 @@ impl Server {
     /// As [`Server::prepared`].
     pub fn prepared_with(settings: &ServerSettings) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("muster-scenario-").tempdir()?;
-        let address = Loopback::reserve()?;
+        let (address, namespace, loopback) = match settings.place.clone() {
+            Some(place) => (place.address, Some(place.namespace), None),
+            None => {
+                let loopback = Loopback::reserve()?;
+                (loopback.address, None, Some(loopback))
+            }
+        };
         let (home, directory) = match std::env::var_os("MUSTER_TESTS_KEEP") {
             Some(_) => (directory.keep(), None),
             None => (directory.path().to_owned(), Some(directory)),
         };
         let preload = settings.preload.clone();
-        let server =
-            Self { home, address, process: None, preload, disk: Vec::new(), fault: Vec::new(), _directory: directory };
+        let server = Self {
+            operator: home.join("operator"),
+            home,
+            address,
+            namespace,
+            process: None,
+            preload,
+            disk: Vec::new(),
+            fault: Vec::new(),
+            _loopback: loopback,
+            _directory: directory,
+        };
         server.configure(&server.data_dir(), settings)?;
         Ok(server)
     }
@@ -106,7 +126,7 @@ impl Server {
     /// If it can't be started, or runs already.
     pub fn start(&mut self) -> Result<()> {
         ensure!(self.process.is_none(), "the server runs already");
-        let mut serve = command(&binaries()?.muster, &self.home);
+        let mut serve = self.command()?;
         serve.arg("serve").arg("--config").arg(self.settings_file());
         serve.env("MUSTER_CONFIG", self.operator_config());
         if let Some((library, setting)) = &self.preload {
@@ -123,7 +143,7 @@ impl Server {
     /// If it can't be started, or something runs already.
     pub fn ask_to_join(&mut self, door: &Door, token: &str) -> Result<()> {
         ensure!(self.process.is_none(), "the server runs already");
-        let mut join = command(&binaries()?.muster, &self.home);
+        let mut join = self.command()?;
         let url = format!("https://{}", door.server);
         join.args(["server", "join", &url, "--ca", &door.pin, "--token-file", "-"]);
         join.arg("--config").arg(self.settings_file());
@@ -260,12 +280,12 @@ impl Server {
 
     /// The operator's contexts.
     pub fn operator_config(&self) -> PathBuf {
-        self.home.join("operator/config.toml")
+        self.operator.join("config.toml")
     }
 
     /// Where it listens.
     pub fn address(&self) -> Ipv4Addr {
-        self.address.address
+        self.address
     }
 
     /// Code and body of a page of the plain listener.
@@ -274,7 +294,7 @@ impl Server {
     /// If nobody answers.
     pub fn http(&self, path: &str) -> Result<(u16, String)> {
         const WITHIN: Duration = Duration::from_secs(5);
-        let address = SocketAddr::from((self.address.address, 9080));
+        let address = SocketAddr::from((self.address, 9080));
         let mut stream = TcpStream::connect_timeout(&address, WITHIN)?;
         stream.set_read_timeout(Some(WITHIN))?;
         stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").as_bytes())?;

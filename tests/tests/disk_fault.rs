@@ -120,7 +120,10 @@ fn fail_at_each(engine: Engine) -> Result<()> {
         at += 1;
         if at > last + MORE_MAX {
             ensure!(part.contains("snapshot"), "{part} never failed: {failed:?}");
-            println!("skipped: on this machine no snapshot falls among the first {} fsyncs", last + MORE_MAX);
+            muster_tests::skipped(&format!(
+                "on this machine no snapshot is among the first {} fsyncs",
+                last + MORE_MAX
+            ));
             break;
         }
         failed.push(fail_at(at, engine, &mut mains).with_context(|| format!("{engine}: fsync {at} failed"))?);
@@ -198,7 +201,7 @@ impl Drop for Small {
 
 fn fill_up_for_real(engine: Engine) -> Result<()> {
     let Some(small) = Small::mount(8)? else {
-        println!("skipped: a real file system that is full: this process may not mount a tmpfs");
+        muster_tests::skipped("a real file system that is full: this process may not mount a tmpfs");
         return Ok(());
     };
     let disk = small.0.path().join("data");

@@ -178,9 +178,17 @@ impl<M: Machine> Consensus<M> {
             // It left, and came to nothing that is known: nobody can say.
             _ if !slip.give_up() => Err(ProposeError::TimedOut),
             Ok(Err(_)) => Err(ProposeError::Unavailable),
-            Err(_) if self.status().leader.is_none() => Err(ProposeError::NoLeader),
+            Err(_) if !self.is_led(within) => Err(ProposeError::NoLeader),
             Err(_) => Err(ProposeError::Overloaded),
         }
+    }
+
+    /// Whether anybody leads, as far as this server knows. If it leads itself, a majority must have answered it `within`: one that
+    /// was cut off stays a leader in its own eyes, and nothing leaves it.
+    fn is_led(&self, within: Duration) -> bool {
+        let status = self.status();
+        let silent = Duration::from_millis(status.quorum_ack_age_ms.unwrap_or(0));
+        status.leader.is_some_and(|leader| leader != status.id || silent < within || status.voters().count() == 1)
     }
 
     /// Whether this server leads, in which term, and may act on it: its state then holds everything that was committed before the

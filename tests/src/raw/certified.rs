@@ -1,6 +1,6 @@
 //! Holders of certificates.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use muster_proto::enrolment::v1::Issued;
 use muster_proto::join::v1::join_service_client::JoinServiceClient;
 use muster_proto::join::v1::{RenewRequest, RenewResponse};
@@ -76,7 +76,8 @@ impl Certified {
 /// # Errors
 /// If certificate or key can't be read.
 pub fn operator(server: &Server) -> Result<TlsIdentity> {
-    let folder = server.home().join("operator");
+    let config = server.operator_config();
+    let folder = config.parent().context("a context lies in a folder")?;
     let chain = CertificateDer::pem_file_iter(folder.join("local.crt"))?.collect::<Result<Vec<_>, _>>()?;
     Ok(TlsIdentity { chain, key: PrivateKeyDer::from_pem_file(folder.join("local.key"))? })
 }

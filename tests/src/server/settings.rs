@@ -2,12 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::Result;
 use muster_server::storage::Engine;
 
 use super::Server;
 use crate::disk::{Fault, Mains};
+use crate::network::{Place, command_in};
+use crate::{binaries, process::command};
 
 /// Settings that scenarios vary.
 #[derive(Clone, Debug)]
@@ -18,17 +21,33 @@ pub struct ServerSettings {
     pub engine: &'static str,
     /// A library to load into it, with the text of `SHIM`.
     pub preload: Option<(PathBuf, String)>,
+    /// Where it runs: on a loopback address of its own unless told.
+    pub place: Option<Place>,
 }
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self { log: "info,openraft=warn".to_owned(), engine: "sled", preload: None }
+        Self { log: "info,openraft=warn".to_owned(), engine: "sled", preload: None, place: None }
     }
 }
 
 impl Server {
+    /// The program `muster` where this server is.
+    pub(super) fn command(&self) -> Result<Command> {
+        let program = &binaries()?.muster;
+        Ok(match &self.namespace {
+            Some(namespace) => command_in(namespace, program, &self.home)?,
+            None => command(program, &self.home),
+        })
+    }
+
+    /// Gives it the operator of the server that founded its fleet.
+    pub(crate) fn operated_as(&mut self, founder: &Self) {
+        self.operator.clone_from(&founder.operator);
+    }
+
     pub(super) fn configure(&self, data_dir: &Path, settings: &ServerSettings) -> Result<()> {
-        let listen = self.address.address;
+        let listen = self.address();
         let data_dir = data_dir.display();
         let ServerSettings { log, engine, .. } = settings;
         let text = format!(
