@@ -48,11 +48,12 @@ struct Inner<M: Machine> {
     shared: Arc<Shared<M>>,
     outbox: Arc<Outbox<M>>,
     leadership: watch::Receiver<Option<u64>>,
+    resting: watch::Sender<bool>,
     counters: Arc<Counters>,
     contacts: Contacts,
     room: Arc<Semaphore>,
     queues: Queues<M>,
-    parts: Running<M>,
+    running: Running<M>,
 }
 
 impl<M: Machine> Consensus<M> {
@@ -83,23 +84,24 @@ impl<M: Machine> Consensus<M> {
         let raft = Raft::<M>::new(id, config, links, log, machine).await.map_err(core)?;
         elect_if_alone(&raft, id).await?;
         let tasks = parts::Tasks { raft: &raft, shared: &shared, outbox: &outbox, courier: &courier };
-        let (queues, arrived, leadership, parts) =
-            tasks.start(clock, timings, counters.clone(), snapshots, Disk { storage, directory });
+        let disk = Disk { storage, directory };
+        let started = tasks.start(clock, timings, counters.clone(), snapshots, disk);
         Ok(Self {
             inner: Arc::new(Inner {
                 id,
-                peer: PeerHandle::new(raft.clone(), shared.clone(), arrived),
+                peer: PeerHandle::new(raft.clone(), shared.clone(), started.arrivals),
                 raft,
                 courier,
                 timings,
                 shared,
                 outbox,
-                leadership,
+                leadership: started.leadership,
+                resting: started.resting,
                 counters,
                 contacts,
                 room: Arc::new(Semaphore::new(batcher::ROOM_BYTES / batcher::ROOM_UNIT_BYTES)),
-                queues,
-                parts,
+                queues: started.queues,
+                running: started.running,
             }),
         })
     }
@@ -251,15 +253,20 @@ impl<M: Machine> Consensus<M> {
         self.inner.courier.as_ref()
     }
 
+    pub(super) fn resting(&self) -> &watch::Sender<bool> {
+        &self.inner.resting
+    }
+
     pub(super) fn timings(&self) -> Timings {
         self.inner.timings
     }
 
-    /// Answers what waits, saves a snapshot so that the next start is quick, and closes the disk. Idempotent.
+    /// Answers what waits, hands leadership over, saves a snapshot so that the next start is quick, and closes the disk. Idempotent.
     pub async fn shutdown(&self) {
-        let Some(parts) = self.inner.parts.take() else { return };
+        let Some(mut parts) = self.inner.running.take() else { return };
         self.inner.queues.close();
         parts.answer_what_waits().await;
+        self.hand_over_to_any().await;
         self.last_snapshot().await;
         parts.stop(self.inner.raft.clone()).await;
     }

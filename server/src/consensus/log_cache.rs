@@ -52,8 +52,12 @@ impl<M: Machine> LogCache<M> {
 
     /// The entries in `from..to` that are here.
     pub(super) fn range(&self, from: u64, to: u64) -> Vec<Entry<M>> {
-        let entries = self.entries.iter().map(|(entry, _)| entry);
-        entries.filter(|entry| (from..to).contains(&entry.log_id.index)).cloned().collect()
+        let first = self.first().unwrap_or(0);
+        // There are no holes, so an index says where an entry lies.
+        let place =
+            |index: u64| usize::try_from(index.saturating_sub(first)).unwrap_or(usize::MAX).min(self.entries.len());
+        let (from, to) = (place(from), place(to));
+        self.entries.range(from..to.max(from)).map(|(entry, _)| entry.clone()).collect()
     }
 
     fn forget_first(&mut self) {

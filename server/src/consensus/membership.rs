@@ -17,6 +17,12 @@ const CHANGE_WITHIN: Duration = Duration::from_secs(15);
 /// How long the next leader may take to stand and win.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(5);
 
+/// The same when this server stops.
+const HAND_OVER_AT_STOP_WITHIN: Duration = Duration::from_secs(2);
+
+/// A voter that has been silent for longer is not asked to take over.
+const HAND_OVER_SILENCE_MS: u64 = 500;
+
 /// Entries that a server may be behind to be handed leadership: it catches up in one message.
 const HAND_OVER_LAG_MAX: u64 = 64;
 
@@ -121,9 +127,9 @@ impl<M: Machine> Consensus<M> {
 
     /// Hands leadership to a voter that has kept up, and returns when it leads.
     ///
-    /// This is a step-down, for the library has no transfer: this leader stops its heartbeats, waits until followers would vote
-    /// for another one (their lease), and tells `to` to stand. Commands wait meanwhile, they are not lost. If `to` does not win,
-    /// this server or another one leads again after an election.
+    /// This is a step-down, for the library has no transfer: this leader begins nothing new, stops its heartbeats, waits until
+    /// followers would vote for another one (their lease), and tells `to` to stand. Commands wait meanwhile, they are not lost. If
+    /// `to` does not win, this server or another one leads again after an election.
     ///
     /// # Errors
     /// [`MembershipError::CannotLead`], [`MembershipError::NotLeader`], [`MembershipError::TimedOut`].
@@ -160,6 +166,22 @@ impl<M: Machine> Consensus<M> {
         outcome
     }
 
+    /// Hands leadership to whichever voter is best prepared, if this server leads others: a restart then costs no election
+    /// time-out. Tries once, and not for long.
+    pub(super) async fn hand_over_to_any(&self) {
+        let status = self.status();
+        let others = status.members.iter().filter(|(id, member)| **id != status.id && member.voter);
+        let answers =
+            others.filter(|(_, member)| member.silence_ms.is_some_and(|silence| silence < HAND_OVER_SILENCE_MS));
+        let best = answers.min_by_key(|(id, member)| (member.lag_entries.unwrap_or(u64::MAX), **id));
+        if let Some((to, _)) = best.filter(|_| leads(self.raft())) {
+            let handed_over = tokio::time::timeout(HAND_OVER_AT_STOP_WITHIN, self.hand_over_leadership(*to)).await;
+            if !matches!(handed_over, Ok(Ok(()))) {
+                tracing::info!(to, "leadership could not be handed over; the others elect");
+            }
+        }
+    }
+
     async fn change(&self, change: ChangeMembers<ServerId, Peer>) -> Result<(), MembershipError> {
         if !leads(self.raft()) {
             return Err(MembershipError::NotLeader { leader: self.status().leader });
@@ -173,11 +195,12 @@ impl<M: Machine> Consensus<M> {
     }
 }
 
-/// A leader that sends no heartbeats, until this is dropped.
+/// A leader that begins nothing and sends no heartbeats, until this is dropped. What it sends renews the lease of followers.
 struct Quiet<'a, M: Machine>(&'a Consensus<M>);
 
 impl<'a, M: Machine> Quiet<'a, M> {
     fn keep(consensus: &'a Consensus<M>) -> Self {
+        consensus.resting().send_replace(true);
         consensus.raft().runtime_config().heartbeat(false);
         Self(consensus)
     }
@@ -186,6 +209,7 @@ impl<'a, M: Machine> Quiet<'a, M> {
 impl<M: Machine> Drop for Quiet<'_, M> {
     fn drop(&mut self) {
         self.0.raft().runtime_config().heartbeat(true);
+        self.0.resting().send_replace(false);
     }
 }
 

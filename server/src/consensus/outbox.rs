@@ -198,28 +198,22 @@ impl<M: Machine> Outbox<M> {
         }
     }
 
-    /// Tells those who wait that there will be no reply.
+    /// Tells those who wait for a parcel why it will not be carried out, or that nobody knows what became of it.
     pub(super) fn refuse(&self, sequence: u64, error: &ProposeError) {
         let owed = self.parcels().owed.remove(&sequence);
         if let Some(owed) = owed {
-            owed.refuse(error);
+            let unclear = owed.perhaps_taken;
+            owed.refuse(if unclear { &ProposeError::TimedOut } else { error });
         }
     }
 
-    /// Tells all who wait that this server stops.
+    /// Tells all who wait that this server stops. What is under way may yet be carried out.
     pub(super) fn close(&self) {
         for (_, owed) in std::mem::take(&mut self.parcels().owed) {
-            let error = if owed.perhaps_taken { ProposeError::TimedOut } else { ProposeError::Unavailable };
-            owed.refuse(&error);
-        }
-    }
-
-    /// Tells those who wait for a parcel that the term it was meant for is over, or that nobody knows what became of it.
-    pub(super) fn expire(&self, sequence: u64) {
-        let owed = self.parcels().owed.remove(&sequence);
-        if let Some(owed) = owed {
-            let error = if owed.perhaps_taken { ProposeError::TimedOut } else { ProposeError::Fenced };
-            owed.refuse(&error);
+            for caller in owed.callers {
+                let never_left = caller.slip.give_up();
+                caller.answer(Err(if never_left { ProposeError::Unavailable } else { ProposeError::TimedOut }));
+            }
         }
     }
 

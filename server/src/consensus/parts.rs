@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinHandle};
+use tokio_util::sync::CancellationToken;
 
 use super::batcher;
 use super::clock::Clock;
@@ -68,23 +69,22 @@ pub(super) struct Parts {
     proposer: JoinHandle<()>,
     helpers: Vec<(&'static str, JoinHandle<()>)>,
     disk: Disk,
+    /// Tells the proposer to end.
+    closing: CancellationToken,
     /// Set before openraft is told to stop.
     stopping: Arc<AtomicBool>,
 }
 
 impl Parts {
     /// Waits until everything that was proposed is answered. Close the queues before.
-    pub(super) async fn answer_what_waits(&self) {
-        let started = tokio::time::Instant::now();
-        // Looked at now and then: the handle itself is needed later.
-        while !self.proposer.is_finished() && started.elapsed() < STOP_WAIT_MAX {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+    pub(super) async fn answer_what_waits(&mut self) {
+        self.closing.cancel();
+        ended("the proposer", &mut self.proposer).await;
     }
 
     /// Stops openraft and what surrounds it. The directory is free for another owner only when nothing writes to it any more.
     pub(super) async fn stop<M: Machine>(self, raft: Raft<M>) {
-        let Self { proposer, helpers, disk, stopping } = self;
+        let Self { proposer, helpers, disk, closing: _, stopping } = self;
         stopping.store(true, Ordering::Release);
         proposer.abort();
         if let Err(error) = raft.shutdown().await {
@@ -137,7 +137,15 @@ pub(super) struct Tasks<'a, M: Machine> {
     pub(super) courier: &'a Arc<dyn Courier<M>>,
 }
 
-type Started<M> = (Queues<M>, mpsc::Sender<Arrived<M>>, watch::Receiver<Option<u64>>, Running<M>);
+/// The ways into the tasks, what they tell, and the tasks.
+pub(super) struct Started<M: Machine> {
+    pub(super) queues: Queues<M>,
+    pub(super) arrivals: mpsc::Sender<Arrived<M>>,
+    pub(super) leadership: watch::Receiver<Option<u64>>,
+    /// Set while leadership is being handed over.
+    pub(super) resting: watch::Sender<bool>,
+    pub(super) running: Running<M>,
+}
 
 impl<M: Machine> Tasks<'_, M> {
     /// Starts them.
@@ -153,6 +161,8 @@ impl<M: Machine> Tasks<'_, M> {
         let (arrivals, arrived) = mpsc::channel(ARRIVED_MAX);
         let (readers, queue) = mpsc::channel(READS_MAX);
         let (term, leadership) = watch::channel(None);
+        let (resting, rests) = watch::channel(false);
+        let closing = CancellationToken::new();
         let stopping = Arc::new(AtomicBool::new(false));
         let proposer = Proposer {
             raft: self.raft.clone(),
@@ -161,8 +171,10 @@ impl<M: Machine> Tasks<'_, M> {
             courier: self.courier.clone(),
             clock,
             leadership: leadership.clone(),
+            resting: rests,
             local,
             arrived,
+            closing: closing.clone(),
         };
         let reads =
             Reads { raft: self.raft.clone(), courier: self.courier.clone(), applied: self.shared.applied(), queue };
@@ -178,6 +190,7 @@ impl<M: Machine> Tasks<'_, M> {
                 ("the supervisor", process::spawn(supervisor.run())),
             ],
             disk,
+            closing,
             stopping,
         };
         let queues = Queues { proposals: RwLock::new(Some(proposals)), reads: readers };
@@ -187,7 +200,7 @@ impl<M: Machine> Tasks<'_, M> {
             runtime: Handle::current(),
             process: process::simulated(),
         };
-        (queues, arrivals, leadership, running)
+        Started { queues, arrivals, leadership, resting, running }
     }
 }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::clock::Clock;
 use super::courier::Courier;
@@ -39,6 +40,9 @@ pub(super) const ARRIVED_MAX: usize = 64;
 
 /// After something was refused: a leader that is just being elected knows it a moment later.
 const REFUSED_PAUSE: Duration = Duration::from_millis(20);
+
+/// How often commands that were given up are let go of while nobody leads.
+const TIDY_PAUSE: Duration = Duration::from_secs(1);
 
 /// A parcel that came from another server.
 pub(super) struct Arrived<M: Machine> {
@@ -65,8 +69,13 @@ pub(super) struct Proposer<M: Machine> {
     pub(super) courier: Arc<dyn Courier<M>>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) leadership: watch::Receiver<Option<u64>>,
+    /// Set while leadership is being handed over: nothing new is begun then. What the leader does by itself goes on, for it may be
+    /// the one that hands over.
+    pub(super) resting: watch::Receiver<bool>,
     pub(super) local: mpsc::Receiver<Waiting<M>>,
     pub(super) arrived: mpsc::Receiver<Arrived<M>>,
+    /// This server stops: what waits is still answered if anybody can.
+    pub(super) closing: CancellationToken,
 }
 
 /// The task's own state.
@@ -88,15 +97,13 @@ struct Running<M: Machine> {
     paused_until: Option<Instant>,
     last_stamp_ms: u64,
     own_first: bool,
-    /// The queue is closed: this server stops.
-    closing: bool,
 }
 
 /// What the task woke up for.
 enum Event<M: Machine> {
     Verdict(u64, Verdict),
     EntryEnded(sending::Ended),
-    Local(Option<Waiting<M>>),
+    Local(Waiting<M>),
     Arrived(Arrived<M>),
     Look,
     CoreGone,
@@ -122,7 +129,6 @@ impl<M: Machine> Proposer<M> {
             paused_until: None,
             last_stamp_ms: 0,
             own_first: false,
-            closing: false,
         };
         running.run().await;
         outbox.close();
@@ -134,14 +140,13 @@ impl<M: Machine> Running<M> {
         loop {
             self.look_around();
             self.send_what_waits().await;
-            if self.closing && self.is_idle() {
+            if self.parts.closing.is_cancelled() && self.is_idle() {
                 return;
             }
             match self.wait().await {
                 Event::Verdict(sequence, verdict) => self.take_verdict(sequence, verdict),
                 Event::EntryEnded(ended) => self.entry_ended(ended),
-                Event::Local(Some(waiting)) => self.stash.push_back(waiting),
-                Event::Local(None) => self.closing = true,
+                Event::Local(waiting) => self.stash.push_back(waiting),
                 Event::Arrived(arrived) => self.held = Some(arrived),
                 Event::Look => {}
                 Event::CoreGone => return,
@@ -149,10 +154,27 @@ impl<M: Machine> Running<M> {
         }
     }
 
-    /// Nobody is owed anything, or nobody can be given it any more.
+    /// Nobody is owed anything, or nobody can give it.
     fn is_idle(&self) -> bool {
-        let can_end = self.role == Role::Nobody;
-        (can_end || self.stash.is_empty() && self.parts.outbox.is_empty()) && self.entries.is_empty()
+        let nothing_waits = self.stash.is_empty() && self.parts.local.is_empty() && self.parts.outbox.is_empty();
+        self.role == Role::Nobody || nothing_waits && self.entries.is_empty()
+    }
+
+    /// Lets go of commands that were given up while nobody leads: they would take the room of those that are not.
+    fn tidy(&mut self) {
+        while let Ok(waiting) = self.parts.local.try_recv() {
+            self.stash.push_back(waiting);
+        }
+        self.stash.retain(|waiting| !waiting.caller.reply.is_closed());
+    }
+
+    /// Takes nothing more from other servers: they would keep this one from ever having answered everything. They try again.
+    fn close_to_others(&mut self) {
+        self.parts.arrived.close();
+        while let Some(arrived) = self.held.take().or_else(|| self.parts.arrived.try_recv().ok()) {
+            // Its sender may have given up.
+            let _ = arrived.done.send(Err(ForwardError::Unavailable));
+        }
     }
 
     /// Sees who leads now. What this server wrote as a leader that it is no more may or may not be in the log.
@@ -162,6 +184,12 @@ impl<M: Machine> Running<M> {
             self.role = role;
             self.paused_until = None;
             self.abandon_entries();
+        }
+        if self.role == Role::Nobody {
+            self.tidy();
+        }
+        if self.parts.closing.is_cancelled() {
+            self.close_to_others();
         }
         if self.paused_until.is_some_and(|until| until <= Instant::now()) {
             self.paused_until = None;
@@ -176,8 +204,10 @@ impl<M: Machine> Running<M> {
 
     fn role_now(&mut self) -> Role {
         let leads = *self.parts.leadership.borrow_and_update();
+        let rests = *self.parts.resting.borrow_and_update();
         let group = self.group.borrow_and_update();
         match (leads, group.current_leader) {
+            (Some(_), _) if rests => Role::Nobody,
             (Some(term), _) => Role::Leads(term),
             (None, Some(leader)) if leader != group.id => {
                 let peer = group.membership_config.membership().get_node(&leader);
@@ -204,6 +234,8 @@ impl<M: Machine> Running<M> {
         let may_take = self.held.is_none() && (may_send || !leads);
         let (pause, paused) = (self.paused_until.unwrap_or_else(Instant::now), self.paused_until.is_some());
         let full = !self.parts.outbox.has_room();
+        let closes = self.parts.closing.is_cancelled();
+        let leaderless = self.role == Role::Nobody;
         let Self { parts, group, applied, entries, verdicts, .. } = self;
         tokio::select! {
             biased;
@@ -212,14 +244,17 @@ impl<M: Machine> Running<M> {
             }
             ended = sending::front(entries) => Event::EntryEnded(ended),
             changed = parts.leadership.changed() => if changed.is_ok() { Event::Look } else { Event::CoreGone },
+            changed = parts.resting.changed() => if changed.is_ok() { Event::Look } else { Event::CoreGone },
             changed = group.changed() => if changed.is_ok() { Event::Look } else { Event::CoreGone },
             // What was applied may have settled something that others wait for.
-            changed = applied.changed(), if self.closing || full => {
+            changed = applied.changed(), if closes || full => {
                 if changed.is_ok() { Event::Look } else { Event::CoreGone }
             }
             () = tokio::time::sleep_until(pause), if paused => Event::Look,
             Some(arrived) = parts.arrived.recv(), if may_take => Event::Arrived(arrived),
-            waiting = parts.local.recv(), if may_pack && !self.closing => Event::Local(waiting),
+            Some(waiting) = parts.local.recv(), if may_pack => Event::Local(waiting),
+            () = parts.closing.cancelled(), if !closes => Event::Look,
+            () = tokio::time::sleep(TIDY_PAUSE), if leaderless => Event::Look,
         }
     }
 

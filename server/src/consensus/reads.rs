@@ -20,8 +20,11 @@ pub(super) const READS_MAX: usize = 4096;
 /// How long the leader may take to confirm before it is asked again.
 const ROUND_WITHIN: Duration = Duration::from_secs(1);
 
-/// After a round that failed: an election, or one missed heartbeat.
+/// After a round that failed: one missed heartbeat, or an election. Twice as long after each further one.
 const ROUND_PAUSE: Duration = Duration::from_millis(20);
+
+/// The longest of these pauses: while there is no majority, nobody is helped by more attempts.
+const ROUND_PAUSE_MAX: Duration = Duration::from_millis(160);
 
 /// The task that runs the rounds.
 pub(super) struct Reads<M: Machine> {
@@ -36,15 +39,24 @@ impl<M: Machine> Reads<M> {
     pub(super) async fn run(mut self) {
         let mut waiting = Vec::new();
         while self.queue.recv_many(&mut waiting, READS_MAX).await > 0 {
-            // All of these came before the round begins, also those that come while an earlier attempt fails.
+            let mut pause = ROUND_PAUSE;
             while !waiting.is_empty() {
+                // Who came while an earlier attempt failed came before this one begins.
+                while waiting.len() < READS_MAX
+                    && let Ok(reader) = self.queue.try_recv()
+                {
+                    waiting.push(reader);
+                }
                 match self.round().await {
                     Ok(()) => waiting.drain(..).for_each(|reader: oneshot::Sender<()>| {
                         // It may have given up.
                         let _ = reader.send(());
                     }),
                     Err(ReadError::Unavailable) => return,
-                    Err(ReadError::NotLeader { .. } | ReadError::TimedOut) => tokio::time::sleep(ROUND_PAUSE).await,
+                    Err(ReadError::NotLeader { .. } | ReadError::TimedOut) => {
+                        tokio::time::sleep(pause).await;
+                        pause = (2 * pause).min(ROUND_PAUSE_MAX);
+                    }
                 }
                 waiting.retain(|reader| !reader.is_closed());
             }

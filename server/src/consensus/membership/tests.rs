@@ -1,5 +1,9 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::*;
 use crate::consensus::mesh::{Group, peer, texts, until, write};
+use crate::consensus::parts::STOP_WAIT_MAX;
 use crate::consensus::{ReadError, Role};
 
 const MANY: u64 = 1_000_000;
@@ -71,6 +75,62 @@ async fn leadership_is_handed_over_and_nothing_is_lost() {
         group.agree(&voters).await;
         group.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_leader_does_as_such_goes_on_until_another_is_elected_and_so_it_may_be_what_hands_over() {
+    // With five voters the leader is silent for a while before the next one stands.
+    let group = Group::of(&[1, 2, 3, 4, 5], MANY).await;
+    let leader = group.server(1);
+    until(|| (leader.status().members[&2].lag_entries == Some(0)).then_some(())).await;
+    let mut leadership = leader.leadership();
+    let term = leadership.wait_for(Option::is_some).await.unwrap().unwrap();
+    let handed_over = leader.hand_over_leadership(2);
+    let at_the_end = async {
+        leadership.wait_for(|leads| *leads != Some(term)).await.unwrap();
+        leader.status().term
+    };
+    let (handed_over, at_the_end) = tokio::join!(handed_over, at_the_end);
+    assert_eq!(handed_over, Ok(()));
+    assert!(at_the_end > term, "it may act as leader until somebody else is elected");
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_stops_while_others_write_hands_over_and_does_not_wait_for_them_to_end() {
+    let group = Group::of(&[1, 2, 3], MANY).await;
+    let done = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..16)
+        .map(|number| {
+            let (server, done) = (group.server(2 + number % 2), done.clone());
+            tokio::spawn(async move {
+                let mut written = Vec::new();
+                while !done.load(Ordering::Relaxed) {
+                    let text = format!("{number} {}", written.len());
+                    write(&server, &text).await.unwrap();
+                    written.push(text);
+                }
+                written
+            })
+        })
+        .collect();
+    until(|| (texts(&group.server(2)).len() > 100).then_some(())).await;
+    let stopped = tokio::time::timeout(STOP_WAIT_MAX, group.server(1).shutdown()).await;
+    assert!(stopped.is_ok(), "what others send never ends");
+    assert!([2, 3].iter().any(|id| group.server(*id).status().role == Role::Leader), "it leads already");
+    let there = texts(&group.server(2)).len();
+    until(|| (texts(&group.server(2)).len() > there + 100).then_some(())).await;
+    done.store(true, Ordering::Relaxed);
+    let mut written = Vec::new();
+    for writer in writers {
+        written.extend(writer.await.unwrap());
+    }
+    group.agree(&[2, 3]).await;
+    let mut there = texts(&group.server(3));
+    there.sort_unstable();
+    written.sort_unstable();
+    assert_eq!(there, written, "each once");
+    group.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -127,3 +127,34 @@ fn a_refusal_of_the_log_reaches_every_caller() {
         assert_eq!(answer.try_recv(), Ok(Err(error)));
     }
 }
+
+#[test]
+fn a_server_that_stops_promises_nothing_of_what_is_under_way() {
+    let outbox = Outbox::<Toy>::new(1, 1);
+    let (sent, mut sent_answer, _) = mk_waiting("sent");
+    let (back, mut back_answer, _) = mk_waiting("came back");
+    let (here, mut here_answer, _) = mk_waiting("here");
+    let numbers: Vec<_> = [sent, back, here].map(|waiting| outbox.pack(None, vec![waiting])).into();
+    outbox.send(numbers[0]).unwrap();
+    outbox.send(numbers[1]).unwrap();
+    outbox.came_back(numbers[1]);
+    outbox.close();
+    assert_eq!(sent_answer.try_recv(), Ok(Err(ProposeError::TimedOut)), "nobody said what became of it");
+    assert_eq!(back_answer.try_recv(), Ok(Err(ProposeError::Unavailable)));
+    assert_eq!(here_answer.try_recv(), Ok(Err(ProposeError::Unavailable)));
+}
+
+#[test]
+fn a_late_refusal_says_nothing_of_an_earlier_attempt() {
+    let outbox = Outbox::<Toy>::new(1, 1);
+    for (perhaps_taken, expected) in [(false, ProposeError::Malformed), (true, ProposeError::TimedOut)] {
+        let (waiting, mut answer, _) = mk_waiting("a");
+        let sequence = outbox.pack(None, vec![waiting]);
+        outbox.send(sequence).unwrap();
+        if perhaps_taken {
+            outbox.perhaps_taken(sequence);
+        }
+        outbox.refuse(sequence, &ProposeError::Malformed);
+        assert_eq!(answer.try_recv(), Ok(Err(expected)));
+    }
+}

@@ -140,7 +140,7 @@ impl<M: Machine> Running<M> {
         while let Some(sequence) = self.again.pop_first() {
             let Some((fence, parcel)) = self.parts.outbox.send(sequence) else { continue };
             if fence.is_some_and(|fence| fence != term) {
-                self.parts.outbox.expire(sequence);
+                self.parts.outbox.refuse(sequence, &ProposeError::Fenced);
             } else if load.take(1, parcel.commands().len(), parcel.bytes()) {
                 parcels.push((fence, parcel));
                 cargo.push(Cargo::Own(sequence));
@@ -198,7 +198,7 @@ impl<M: Machine> Running<M> {
         let Some(sequence) = self.again.pop_first().or_else(|| self.pack_for_leader()) else { return false };
         let Some((fence, parcel)) = self.parts.outbox.send(sequence) else { return true };
         if fence.is_some() {
-            self.parts.outbox.expire(sequence);
+            self.parts.outbox.refuse(sequence, &ProposeError::Fenced);
             return true;
         }
         self.forwarding += 1;
