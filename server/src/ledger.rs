@@ -158,6 +158,12 @@ impl Ledger {
         self.bells.hang(id.clone())
     }
 
+    /// Whether this server votes, as far as it knows.
+    pub fn votes(&self) -> bool {
+        let status = self.status();
+        status.members.get(&status.id).is_some_and(|member| member.voter)
+    }
+
     /// How consensus is doing.
     pub fn status(&self) -> consensus::Status {
         self.consensus.status()

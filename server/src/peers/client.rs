@@ -4,7 +4,7 @@ mod calls;
 mod raft;
 
 use std::collections::BTreeMap;
-use std::error::Error as _;
+use std::error::Error as StdError;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use muster_proto::internal::raft::v1::{Envelope, peer_service_client::PeerServic
 use prost::Message;
 use tokio::time::{Instant, timeout};
 use tonic::transport::Channel;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, TimeoutExpired};
 
 use super::MESSAGE_BYTES_MAX;
 use super::dial::{Credentials, Target, chain};
@@ -162,6 +162,8 @@ where
             Ok(response.into_inner())
         }
         Err(status) => match status.source() {
+            // The deadline that travels with the call has a clock of its own, which may strike first.
+            Some(cause) if ran_out(cause) => Err(TransportError::TimedOut),
             // Not the server's word: the connection broke, or was never accepted.
             Some(cause) => {
                 let why = chain(cause);
@@ -174,6 +176,10 @@ where
             }
         },
     }
+}
+
+fn ran_out(cause: &(dyn StdError + 'static)) -> bool {
+    cause.is::<TimeoutExpired>() || cause.source().is_some_and(ran_out)
 }
 
 /// What the other end meant by a status of its own.

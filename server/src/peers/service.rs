@@ -20,9 +20,7 @@ use super::greet::Memory;
 use super::relay::Voter;
 use super::roster::{Roster, Standing};
 use super::wire::{Malformed, forward, greet, raft, relay, snapshot};
-use crate::consensus::machine::Machine;
-use crate::consensus::peer::{NotAMember, PeerHandle};
-use crate::consensus::types::ServerId;
+use crate::consensus::{ForwardError, Machine, NotAMember, PeerHandle, ServerId};
 
 /// Who calls, as the connection has proved it. The listener puts it into each request; without it nothing is served.
 #[derive(Clone, Debug)]
@@ -98,10 +96,12 @@ impl<M: Machine> PeerService for Door<M> {
             return Err(Status::permission_denied("a parcel must come from the server that folded it"));
         }
         if !parcel.commands().iter().all(|command| (self.may_forward)(from, votes, command)) {
-            let why = format!(
-                "server {from} may not forward this: one that does not vote speaks for machines and itself alone"
+            tracing::warn!(
+                from,
+                "refused commands of a server that does not vote: it speaks for machines and itself alone"
             );
-            return Err(Status::permission_denied(why));
+            // Final, unlike other refusals: the sender must not try until its callers' time is up.
+            return Ok(Response::new(forward::render_forwarded(Err(ForwardError::Malformed))));
         }
         let forwarded = self.consensus.forward(from, parcel).await.map_err(stranger)?;
         Ok(Response::new(forward::render_forwarded(forwarded)))

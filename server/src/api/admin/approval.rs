@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub(super) async fn approve(server: &Unsealed, request: Request<ApproveNodeRequest>) -> Answer<Node> {
-    let (request, body) = changing(request)?;
+    let (request, body) = changing(server, request)?;
     let verb = server.ledger.read(|state| parse(state, body)).map_err(of_operation)?;
     let id = verb.node.clone();
     server.ledger.propose_for(request, verb).await.map_err(of_propose)?;

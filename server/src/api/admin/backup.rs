@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(super) async fn take(server: &Unsealed, request: Request<TakeBackupRequest>) -> Answer<Streamed<BackupPart>> {
-    let (request, body) = changing(request)?;
+    let (request, body) = changing(server, request)?;
     let public = SealingPublicKey::from_bytes(&body.public_key)
         .map_err(|error| of_operation(OperationError::invalid("public_key", error)))?;
     let archive = take_backup::run(server, request, &public).await.map_err(of_operation)?;

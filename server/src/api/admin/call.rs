@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     api::{caller, status},
-    operations::OperationError,
+    operations::{NotAVoter, OperationError, Unsealed},
 };
 
 /// Longest request id: a UUID is 36, a trace id 32.
@@ -19,6 +19,10 @@ const REQUEST_ID_MAX: usize = 128;
 pub(super) trait Changing: Message {
     /// What was asked for, for the audit trail.
     const CALL: &'static str;
+
+    /// It goes through the log, into which a server that does not vote puts no operator's word. What a server does by itself,
+    /// any may do.
+    const NEEDS_A_VOTER: bool = true;
 
     /// Chosen by the caller, the same for each retry.
     fn request_id(&self) -> &str;
@@ -51,9 +55,17 @@ changing!(
     ServerRequest,
     RemoveServerRequest,
     TransferLeaderRequest,
-    TakeSnapshotRequest,
     TakeBackupRequest,
 );
+
+impl Changing for wire::TakeSnapshotRequest {
+    const CALL: &'static str = "TakeSnapshotRequest";
+    const NEEDS_A_VOTER: bool = false;
+
+    fn request_id(&self) -> &str {
+        &self.request_id
+    }
+}
 
 /// The body of a call that changes nothing, by an operator.
 pub(super) fn reading<T>(request: Request<T>) -> Result<T, Status> {
@@ -62,7 +74,16 @@ pub(super) fn reading<T>(request: Request<T>) -> Result<T, Status> {
 }
 
 /// The body of a call that changes something, by an operator, and what tells its retries apart.
-pub(super) fn changing<T: Changing>(request: Request<T>) -> Result<(StateRequest, T), Status> {
+/// A relay says so at once: the leader would refuse it only together with what machines at its door asked for meanwhile.
+pub(super) fn changing<T: Changing>(server: &Unsealed, request: Request<T>) -> Result<(StateRequest, T), Status> {
+    let identified = identified(request)?;
+    if T::NEEDS_A_VOTER && !server.ledger.votes() {
+        return Err(status::of_operation(NotAVoter.into()));
+    }
+    Ok(identified)
+}
+
+fn identified<T: Changing>(request: Request<T>) -> Result<(StateRequest, T), Status> {
     let caller = caller::operator(&request)?.spiffe;
     let body = request.into_inner();
     let request = identify(caller, &body).map_err(status::of_operation)?;
@@ -110,7 +131,7 @@ mod tests {
     #[test]
     fn nobody_without_an_operators_certificate_is_answered() {
         assert_eq!(reading(Request::new(())).unwrap_err().code(), tonic::Code::Unauthenticated);
-        let refused = changing(Request::new(mk_body("r", ""))).unwrap_err();
+        let refused = identified(Request::new(mk_body("r", ""))).unwrap_err();
         assert_eq!(refused.code(), tonic::Code::Unauthenticated);
     }
 }

@@ -33,14 +33,14 @@ const PKI_FILE_MAX: usize = 64 * 1024;
 const PKI_NAME_MAX: usize = 128;
 
 pub(super) async fn create(server: &Unsealed, request: Request<CreateClusterRequest>) -> Answer<Cluster> {
-    let (request, body) = changing(request)?;
+    let (request, body) = changing(server, request)?;
     let spec = wire::cluster::spec::parse(body.spec).map_err(of_operation)?;
     let id = create_cluster::run(server, request, spec, Pki::Made).await.map_err(of_operation)?;
     Ok(Response::new(view(server, &id)))
 }
 
 pub(super) async fn import(server: &Unsealed, request: Request<ImportClusterRequest>) -> Answer<Cluster> {
-    let (request, mut body) = changing(request)?;
+    let (request, mut body) = changing(server, request)?;
     // First, so that they are wiped whatever else is wrong.
     let files = pki_files(mem::take(&mut body.pki)).map_err(of_operation)?;
     let spec = wire::cluster::spec::parse(body.spec).map_err(of_operation)?;
@@ -49,7 +49,7 @@ pub(super) async fn import(server: &Unsealed, request: Request<ImportClusterRequ
 }
 
 pub(super) async fn apply(server: &Unsealed, request: Request<ApplyClusterRequest>) -> Answer<ApplyClusterResponse> {
-    let (request, ApplyClusterRequest { spec, dry_run, .. }) = changing(request)?;
+    let (request, ApplyClusterRequest { spec, dry_run, .. }) = changing(server, request)?;
     let spec = wire::cluster::spec::parse(spec).map_err(of_operation)?;
     let made = wire::cluster::spec::render(&spec);
     let applied = apply_cluster::run(server, request, spec, dry_run).await.map_err(of_operation)?;

@@ -32,7 +32,7 @@ pub(super) enum Decision {
 }
 
 pub(super) async fn decide(server: &Unsealed, request: Request<NodeRequest>, decision: Decision) -> Answer<Node> {
-    let (request, NodeRequest { node, reason, .. }) = changing(request)?;
+    let (request, NodeRequest { node, reason, .. }) = changing(server, request)?;
     let id = server.ledger.read(|state| resolve::node_id(state, "node", &node)).map_err(of_operation)?;
     let (before, node, ledger) = (Filter::default().view(server, &id), id.clone(), &server.ledger);
     let decided = match decision {

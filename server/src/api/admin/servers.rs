@@ -47,7 +47,7 @@ pub(super) async fn list(server: &Unsealed, request: Request<ListServersRequest>
 }
 
 pub(super) async fn create_token(server: &Unsealed, request: Request<CreateServerTokenRequest>) -> Answer<Token> {
-    let (request, body) = changing(request)?;
+    let (request, body) = changing(server, request)?;
     let verb = token::parse_create_server(body).map_err(of_operation)?;
     let id = verb.id.clone();
     server.ledger.propose_for(request, verb).await.map_err(of_propose)?;
@@ -56,7 +56,7 @@ pub(super) async fn create_token(server: &Unsealed, request: Request<CreateServe
 }
 
 pub(super) async fn approve(server: &Unsealed, request: Request<ApproveServerRequest>) -> Answer<Server> {
-    let (request, ApproveServerRequest { request_id: _, server: id, key_fingerprint }) = changing(request)?;
+    let (request, ApproveServerRequest { request_id: _, server: id, key_fingerprint }) = changing(server, request)?;
     if key_fingerprint.is_empty() {
         let problem = "is needed: compare what `muster server list -o wide` shows with the server's own console, and \
                        send that";
@@ -68,13 +68,13 @@ pub(super) async fn approve(server: &Unsealed, request: Request<ApproveServerReq
 }
 
 pub(super) async fn promote(server: &Unsealed, request: Request<ServerRequest>) -> Answer<Server> {
-    let (request, ServerRequest { request_id: _, server: id }) = changing(request)?;
+    let (request, ServerRequest { request_id: _, server: id }) = changing(server, request)?;
     server.ledger.propose_for(request, PromoteServer { server: id }).await.map_err(of_propose)?;
     Ok(Response::new(shown(server, id)))
 }
 
 pub(super) async fn remove(server: &Unsealed, request: Request<RemoveServerRequest>) -> Answer<Server> {
-    let (request, RemoveServerRequest { request_id: _, server: id, reason, force }) = changing(request)?;
+    let (request, RemoveServerRequest { request_id: _, server: id, reason, force }) = changing(server, request)?;
     let verb = RemoveServer { server: id, force, reason };
     remove_server::run(server, request, verb).await.map_err(of_operation)?;
     Ok(Response::new(shown(server, id)))
@@ -84,7 +84,7 @@ pub(super) async fn transfer(
     server: &Unsealed,
     request: Request<TransferLeaderRequest>,
 ) -> Answer<TransferLeaderResponse> {
-    let (_, TransferLeaderRequest { request_id: _, server: to, from }) = changing(request)?;
+    let (_, TransferLeaderRequest { request_id: _, server: to, from }) = changing(server, request)?;
     let some = |id: u64| (id != 0).then_some(id);
     let status = transfer_leader::run(server, some(from), some(to)).await.map_err(of_operation)?;
     let leader_id = status.leader.unwrap_or_default();
@@ -92,7 +92,7 @@ pub(super) async fn transfer(
 }
 
 pub(super) async fn snapshot(server: &Unsealed, request: Request<TakeSnapshotRequest>) -> Answer<TakeSnapshotResponse> {
-    changing(request)?;
+    changing(server, request)?;
     let snapshot_index = take_snapshot::run(server).await.map_err(of_operation)?;
     Ok(Response::new(TakeSnapshotResponse { server_id: server.ledger.status().id, snapshot_index }))
 }

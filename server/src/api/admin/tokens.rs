@@ -31,7 +31,7 @@ const JOIN_TTL_DEFAULT_MS: u64 = 2 * 3600 * 1000;
 const JOIN_TTL_MAX_MS: u64 = 24 * 3600 * 1000;
 
 pub(super) async fn create(server: &Unsealed, request: Request<CreateTokenRequest>) -> Answer<Token> {
-    let (request, body) = changing(request)?;
+    let (request, body) = changing(server, request)?;
     let cluster = cluster_id(server, &body.cluster).map_err(of_operation)?;
     let verb = token::parse_create(body, cluster).map_err(of_operation)?;
     let id = verb.id.clone();
@@ -55,14 +55,14 @@ pub(super) fn list(server: &Unsealed, request: Request<ListTokensRequest>) -> An
 }
 
 pub(super) async fn revoke(server: &Unsealed, request: Request<RevokeTokenRequest>) -> Answer<Token> {
-    let (request, body) = changing(request)?;
+    let (request, body) = changing(server, request)?;
     let id = TokenId(body.id);
     server.ledger.propose_for(request, RevokeToken { id: id.clone() }).await.map_err(of_propose)?;
     Ok(Response::new(view(server, &id)))
 }
 
 pub(super) async fn renew(server: &Unsealed, request: Request<RenewTokenRequest>) -> Answer<Token> {
-    let (request, body) = changing(request)?;
+    let (request, body) = changing(server, request)?;
     let id = TokenId(body.id);
     let ttl_ms = token::parse_ttl(body.ttl_seconds).map_err(of_operation)?;
     let bootstrap = server.ledger.read(|state| state.bootstrap_tokens.contains_key(&id));
@@ -78,7 +78,7 @@ pub(super) async fn renew(server: &Unsealed, request: Request<RenewTokenRequest>
 
 /// The line is made anew for a retry: no reply that holds a secret is stored. A retry finds the token of the first.
 pub(super) async fn join_command(server: &Unsealed, request: Request<CreateJoinCommandRequest>) -> Answer<JoinCommand> {
-    let (request, CreateJoinCommandRequest { cluster, role, ttl_seconds, .. }) = changing(request)?;
+    let (request, CreateJoinCommandRequest { cluster, role, ttl_seconds, .. }) = changing(server, request)?;
     let parsed = cluster_id(server, &cluster).and_then(|id| Ok((id, join_role(&role)?, join_ttl(ttl_seconds)?)));
     let (id, role, ttl_ms) = parsed.map_err(of_operation)?;
     let line = join::run(server, &id, role, ttl_ms, request.caller).await.map_err(of_operation)?;

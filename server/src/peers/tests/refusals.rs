@@ -17,10 +17,10 @@ use tonic::{Code, Status};
 
 use super::*;
 use crate::clock::now_ms;
-use crate::consensus::Peer;
-use crate::consensus::machine::toy::Toy;
+use crate::consensus::machine::toy::{Toy, Write};
 use crate::consensus::transport::{Transport, TransportError};
 use crate::consensus::types::Vote;
+use crate::consensus::{Peer, ProposeError};
 use crate::peers::MESSAGE_BYTES_MAX;
 use crate::peers::relay::{PayloadAsk, RelayError};
 use crate::pki::{FleetPki, LeafTerms};
@@ -170,6 +170,21 @@ async fn a_damaged_piece_of_a_snapshot_is_refused() {
     let refused = client.install_snapshot(request).await.map(drop).unwrap_err();
     assert_eq!(refused.code(), Code::DataLoss);
     assert!(refused.message().contains("is damaged: its checksum does not fit"), "{refused}");
+    founder.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_forwards_what_machines_ask_for_and_nothing_else() {
+    let mut fleet = Fleet::new();
+    let founder = alone(&mut fleet).await;
+    let relay = fleet.start(2).await;
+    founder.consensus.add_learner(2, relay.peer.clone()).await.unwrap();
+    relay.consensus.wait_ready(LONG).await.unwrap();
+    assert_eq!(relay.write("machine n has joined").await, 1);
+    let refused = relay.consensus.propose(Write::new("operator's word"), LONG).await;
+    assert_eq!(refused, Err(ProposeError::Malformed), "at once, and not when its time is up");
+    assert_eq!(founder.texts(), ["machine n has joined"]);
+    relay.stop().await;
     founder.stop().await;
 }
 

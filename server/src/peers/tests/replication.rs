@@ -6,14 +6,15 @@ use super::*;
 use group::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_servers_elect_and_replicate() {
+async fn three_servers_elect_replicate_and_forward() {
     let mut fleet = Fleet::new();
     let members = fleet.three().await;
     assert!(members[0].leads());
-    let expected = ["a", "b", "c"];
-    for (text, number) in expected.iter().zip(1..) {
-        assert_eq!(members[0].write(*text).await, number);
+    for (member, expected) in members.iter().zip(1..) {
+        assert_eq!(member.write(format!("by {}", member.id)).await, expected, "followers hand it to the leader");
+        assert_eq!(member.texts().len() as u64, expected, "who has a reply reads what it wrote");
     }
+    let expected = ["by 1", "by 2", "by 3"];
     for member in &members {
         let read = member.consensus.linearizable_read(LONG, |toy| toy.notes.len()).await;
         assert_eq!(read, Ok(3), "server {}", member.id);
@@ -38,7 +39,7 @@ async fn leadership_is_handed_over_by_a_word() {
     until("server 2 to keep up", || kept_up().then_some(())).await;
     members[0].consensus.hand_over_leadership(2).await.unwrap();
     until("server 2 to lead", || members[1].leads().then_some(())).await;
-    members[1].write("by the one that leads now").await;
+    members[0].write("by the one that led").await;
     for member in members {
         member.stop().await;
     }

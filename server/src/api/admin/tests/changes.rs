@@ -3,7 +3,7 @@
 use muster_proto::admin::v1::{
     CreateClusterRequest, CreateJoinCommandRequest, CreateTokenRequest, GetStatusRequest, ImportClusterRequest,
     ListClustersRequest, ListNodesRequest, ListPermitsRequest, ListTokensRequest, Node, PkiFile, RenewTokenRequest,
-    RevokeTokenRequest, admin_service_server::AdminService as _,
+    RevokeTokenRequest, TakeSnapshotRequest, admin_service_server::AdminService as _,
 };
 use tonic::{Code, Request};
 
@@ -249,5 +249,22 @@ async fn whoever_is_no_operator_is_answered_nothing() {
         admin.remove_node(Request::new(node_request("r2", A))).await.err(),
     ];
     assert!(codes.iter().all(|status| status.as_ref().map(tonic::Status::code) == Some(Code::Unauthenticated)));
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_does_not_vote_sends_operators_to_one_that_does() {
+    let served = Served::start().await;
+    let home = tempfile::tempdir().unwrap();
+    let (relay, consensus) = served.relay(home.path()).await;
+    let refused = relay.lock_node(served.ask(node_request("r1", "n"))).await.unwrap_err();
+    assert_eq!((refused.code(), word(&refused)), (Code::Unavailable, "NotAVoter"), "{refused}");
+    let at_a_voter = served.admin.lock_node(served.ask(node_request("r1", "n"))).await.unwrap_err();
+    assert_eq!(at_a_voter.code(), Code::NotFound, "{at_a_voter}");
+    // What it does by itself, it does.
+    let snapshot = TakeSnapshotRequest { request_id: "r2".into() };
+    let word_of = relay.take_snapshot(served.ask(snapshot)).await.map_err(|status| word(&status).to_owned());
+    assert_ne!(word_of.map(drop), Err("NotAVoter".to_owned()));
+    consensus.shutdown().await;
     served.stop().await;
 }

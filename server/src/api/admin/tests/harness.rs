@@ -78,6 +78,13 @@ impl Served {
         Self { admin: Admin { server }, consensus, _home: home }
     }
 
+    /// Another server of the fleet, one that does not vote: it belongs to no group yet.
+    pub(super) async fn relay(&self, home: &std::path::Path) -> (Admin, Consensus<muster_state::State>) {
+        let consensus = Consensus::open(consensus::Options::new(home, 2)).await.unwrap();
+        let server = Unsealed { ledger: Ledger::new(consensus.clone()), ..self.server().clone() };
+        (Admin { server }, consensus)
+    }
+
     pub(super) async fn stop(self) {
         self.admin.server.stopping.cancel();
         self.consensus.shutdown().await;
