@@ -7,6 +7,7 @@ pub mod enrolment;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod join;
+pub mod leader;
 pub mod listener;
 mod payload;
 pub mod peers;

@@ -6,6 +6,7 @@ mod first_context;
 mod follow;
 mod group;
 mod home;
+mod leading;
 mod listeners;
 mod observe;
 mod register;

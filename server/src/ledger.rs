@@ -18,10 +18,14 @@ use crate::{
     web::metrics::{self, Proposal},
 };
 
-pub use crate::consensus::{Margin, Member, MembershipError, ReadError, Role, Status};
+pub use crate::consensus::{Margin, Member, MembershipError, Peer, ReadError, Role, Status};
 
 /// How long a command may wait for its reply. A flush takes milliseconds; seconds mean that there is no leader.
 const PROPOSE_WITHIN: Duration = Duration::from_secs(15);
+
+/// How long a read waits for a majority. Longer than a fail-over, and shorter than a client waits before it goes to another server,
+/// so that it hears that there is no leader and not nothing.
+const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// Handle to the replicated truth; cheap to clone.
 #[derive(Clone)]
@@ -144,7 +148,7 @@ impl Ledger {
 
     /// Looks at state that holds everything acknowledged by anyone before this call (a quorum round), on any server.
     pub async fn linearizable_read<T>(&self, look: impl FnOnce(&State) -> T) -> Result<T, ReadError> {
-        self.consensus.linearizable_read(PROPOSE_WITHIN, look).await
+        self.consensus.linearizable_read(READ_WITHIN, look).await
     }
 
     /// Watches changes from now on. To miss nothing, watch first and read after.

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use urls::{Places, Urls};
 
 use crate::{
-    ledger::{Ledger, MembershipError, ProposeError, Role, Status},
+    ledger::{Ledger, MembershipError, ProposeError},
     pki::FleetAnchors,
     sessions::Sessions,
 };
@@ -87,21 +87,12 @@ impl Unsealed {
 )]
 pub struct NotAVoter;
 
-/// This server does not lead, and only the leader knows who answers and may step down.
+/// Only the leader knows who answers and may step down, and it was not reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("only the leader can do this{}", leader.map_or_else(|| ", and there is none now".to_owned(), |id| format!("; that is server {id}")))]
+#[error("only the leader knows this, and {}", leader.map_or_else(|| "there is none now".to_owned(), |id| format!("server {id} was not reached")))]
 pub struct NotHere {
     /// Who leads, as far as this server knows.
     pub leader: Option<u64>,
-}
-
-/// How the group is doing, as its leader sees it.
-///
-/// # Errors
-/// [`NotHere`] on any other server.
-pub fn leading(ledger: &Ledger) -> Result<Status, NotHere> {
-    let status = ledger.status();
-    if status.role == Role::Leader { Ok(status) } else { Err(NotHere { leader: status.leader }) }
 }
 
 /// Why an operation was not done.

@@ -51,3 +51,54 @@ fn three_servers_act_as_one_and_a_leader_that_is_removed_leaves_for_good() -> Re
     assert!(!learner["hasDataKeys"].as_bool().unwrap_or(false), "a learner holds no keys");
     Ok(())
 }
+
+/// Whether a server that is asked alone knows of every member what only the leader knows.
+fn asked_alone(fleet: &Fleet, number: usize) -> Result<Vec<Value>> {
+    let url = format!("https://{}:9445", fleet.servers[number].address());
+    let list = fleet.json(&["server", "list", "--server", &url])?;
+    anyhow::ensure!(text(&list, "answeredBy") == fleet.id(number).to_string(), "another server answered: {list}");
+    Ok(list["items"].as_array().cloned().unwrap_or_default())
+}
+
+#[test]
+fn any_server_answers_for_the_leader_and_a_removal_that_would_cost_the_majority_is_refused() -> Result<()> {
+    let mut fleet = Fleet::of(3)?;
+    for number in 0..3 {
+        for server in asked_alone(&fleet, number)? {
+            assert!(server["lagEntries"].is_string() && server["silenceMs"].is_string(), "{server}");
+        }
+    }
+    let follower = format!("https://{}:9445", fleet.servers[1].address());
+    fleet.done(&["server", "transfer-leader", "3", "--server", &follower])?;
+    fleet.wait_server("server 3 leads", |server| text(server, "id") == "3" && text(server, "state") == "Leader")?;
+
+    fleet.servers[0].kill()?;
+    fleet.wait_server("server 1 is missed", |server| text(server, "state") == "Unreachable")?;
+    let refused = fleet.muster(&["server", "remove", "2", "--yes", "--server", &follower])?;
+    assert_eq!(refused.code, 4, "{refused:?}");
+    assert!(refused.stderr.contains("only 1 of 2 voters would answer, and 2 are needed"), "{refused:?}");
+    fleet.done(&["server", "remove", "1", "--yes"])?;
+    eventually("server 1 has left", SOON, || match fleet.list() {
+        Ok(servers) if states(&servers).iter().all(|(id, _)| *id != "1") => Ok(()),
+        other => Err(format!("{other:?}")),
+    })?;
+    let refused = fleet.muster(&["server", "remove", "2", "--yes"])?;
+    assert_eq!(refused.code, 0, "one voter that has the keys is left: {refused:?}");
+    Ok(())
+}
+
+#[test]
+fn without_a_majority_only_a_stale_list_is_given_and_it_says_so() -> Result<()> {
+    let mut fleet = Fleet::of(3)?;
+    for number in [1, 2] {
+        fleet.servers[number].kill()?;
+    }
+    let listed = fleet.muster(&["server", "list"])?;
+    assert_eq!(listed.code, 5, "{listed:?}");
+    assert!(listed.stderr.contains("muster server list --stale"), "{listed:?}");
+    let stale = fleet.muster(&["server", "list", "--stale"])?;
+    assert_eq!(stale.code, 0, "{stale:?}");
+    assert!(stale.stderr.contains("stale: what server 1 has"), "{stale:?}");
+    assert_eq!(stale.stdout.lines().count(), 4, "{stale:?}");
+    Ok(())
+}

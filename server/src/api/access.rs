@@ -67,6 +67,8 @@ const TABLE: &[(&str, Listener)] = &[
     ("/muster.internal.raft.v1.PeerService/RenderPayload", Listener::Peers),
     ("/muster.internal.raft.v1.PeerService/IssueCertificate", Listener::Peers),
     ("/muster.internal.raft.v1.PeerService/RenewCertificate", Listener::Peers),
+    ("/muster.internal.raft.v1.PeerService/Progress", Listener::Peers),
+    ("/muster.internal.raft.v1.PeerService/HandOver", Listener::Peers),
 ];
 
 /// May this path be called on this listener?

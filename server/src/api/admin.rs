@@ -27,6 +27,7 @@ use muster_proto::admin::v1::{
 };
 use tonic::{Request, Response, Status};
 
+use super::leader::Leader;
 use crate::operations::Unsealed;
 use nodes::Decision;
 use stream::Streamed;
@@ -37,6 +38,8 @@ type Answer<T> = Result<Response<T>, Status>;
 pub struct Admin {
     /// What the server holds.
     pub server: Unsealed,
+    /// Knows how the group of servers is doing.
+    pub leader: Leader,
 }
 
 #[tonic::async_trait]
@@ -131,7 +134,7 @@ impl AdminService for Admin {
     }
 
     async fn list_servers(&self, request: Request<ListServersRequest>) -> Answer<ServerList> {
-        servers::list(&self.server, request).await
+        servers::list(&self.server, &self.leader, request).await
     }
 
     async fn create_server_token(&self, request: Request<CreateServerTokenRequest>) -> Answer<Token> {
@@ -147,11 +150,11 @@ impl AdminService for Admin {
     }
 
     async fn remove_server(&self, request: Request<RemoveServerRequest>) -> Answer<Server> {
-        servers::remove(&self.server, request).await
+        servers::remove(&self.server, &self.leader, request).await
     }
 
     async fn transfer_leader(&self, request: Request<TransferLeaderRequest>) -> Answer<TransferLeaderResponse> {
-        servers::transfer(&self.server, request).await
+        servers::transfer(&self.server, &self.leader, request).await
     }
 
     async fn take_snapshot(&self, request: Request<TakeSnapshotRequest>) -> Answer<TakeSnapshotResponse> {

@@ -65,6 +65,7 @@ impl Group {
             roster: Arc::new(self.ledger.clone()),
             may_forward: |from, votes, command| verbs::may_forward(from, votes, &command.verb),
             voter: Arc::new(ForRelays { server: server.clone() }),
+            leader: Arc::new(self.ledger.clone()),
         };
         let servers = server.anchors.role_verifier(Role::Server)?;
         let mut greeter = self.greeter(id);

@@ -17,6 +17,7 @@ use crate::{
         admin::Admin,
         enrolment::Enrolment,
         join::Join,
+        leader::Leader,
         listener::{Limits, accept},
         voters::Voters,
     },
@@ -69,7 +70,8 @@ pub(super) fn serve(
     let join = JoinServiceServer::new(Join { server: server.clone(), voters: voters.clone() })
         .max_decoding_message_size(FROM_AGENTS_MAX)
         .max_encoding_message_size(TO_AGENTS_MAX);
-    let admin = AdminServiceServer::new(Admin { server: server.clone() })
+    let leader = Leader { client: voters.client.clone(), ledger: voters.ledger.clone() };
+    let admin = AdminServiceServer::new(Admin { server: server.clone(), leader })
         .max_decoding_message_size(FROM_OPERATORS_MAX)
         .max_encoding_message_size(TO_OPERATORS_MAX);
     let listeners = [

@@ -1,23 +1,23 @@
-//! Takes a server out of the fleet, after the leader has looked whether those that remain can go on.
+//! Takes a server out of the fleet, after a look at whether those that remain can go on.
 
 use std::collections::BTreeSet;
 
 use muster_state::{Request, State, command::RemoveServer, record::ServerStanding};
 
-use super::{OperationError, Unsealed, leading};
+use super::{OperationError, Unsealed};
 use crate::ledger::Status;
 
 /// A voter that has not answered for this long is not counted on: ten times a slow heartbeat.
 pub const ANSWERS_WITHIN_MS: u64 = 3_000;
 
-/// Removes a server for a caller whose retries are done once.
+/// Removes a server for a caller whose retries are done once. `seen` is the group as its leader sees it; nobody else knows who
+/// answers.
 ///
 /// # Errors
-/// [`OperationError::NotHere`] on a server that does not lead: it does not know who answers.
-pub async fn run(server: &Unsealed, request: Request, verb: RemoveServer) -> Result<(), OperationError> {
-    let status = leading(&server.ledger)?;
+/// [`OperationError::NotNow`] if too few would remain, unless it is done by force.
+pub async fn run(server: &Unsealed, seen: &Status, request: Request, verb: RemoveServer) -> Result<(), OperationError> {
     if !verb.force {
-        server.ledger.read(|state| check_remaining(state, &status, verb.server))?;
+        server.ledger.read(|state| check_remaining(state, seen, verb.server))?;
     }
     server.ledger.propose_for(request, verb).await?;
     Ok(())

@@ -2,30 +2,25 @@
 
 use muster_state::State;
 
-use super::{OperationError, Unsealed, leading, remove_server::ANSWERS_WITHIN_MS};
+use super::{OperationError, remove_server::ANSWERS_WITHIN_MS};
 use crate::ledger::Status;
 
-/// Hands leadership of `from` (of whoever leads, if not said) to a voter, or to the one that has kept up best. Says who
-/// leads now. Done already if another than `from` leads, so that a retry after a lost answer hands nothing back.
+/// Nothing is left to do: another than `from` leads by now, so that a retry after a lost answer hands nothing back, or `to` does.
+pub fn is_done(status: &Status, from: Option<u64>, to: Option<u64>) -> bool {
+    let has_moved = from.is_some() && status.leader.is_some() && status.leader != from;
+    has_moved || (to.is_some() && status.leader == to)
+}
+
+/// Who is to lead: the one that was named, or the voter that has kept up best. `seen` is the group as its leader sees it.
 ///
 /// # Errors
-/// [`OperationError::NotHere`] on a server that does not lead.
-pub async fn run(server: &Unsealed, from: Option<u64>, to: Option<u64>) -> Result<Status, OperationError> {
-    let status = server.ledger.status();
-    let has_moved = from.is_some() && status.leader.is_some() && status.leader != from;
-    if has_moved || (to.is_some() && status.leader == to) {
-        return Ok(status);
-    }
-    let status = leading(&server.ledger)?;
-    let to = match to {
-        Some(to) => to,
-        None => server.ledger.read(|state| best(&status, |id| is_staying(state, id))).ok_or_else(|| {
-            let why = "there is no other voter that answers and has kept up; see `muster server list`";
-            OperationError::NotNow(why.into())
-        })?,
-    };
-    server.ledger.hand_over_leadership(to).await?;
-    Ok(server.ledger.status())
+/// [`OperationError::NotNow`] if there is nobody.
+pub fn choose(state: &State, seen: &Status, to: Option<u64>) -> Result<u64, OperationError> {
+    let found = to.or_else(|| best(seen, |id| is_staying(state, id)));
+    found.ok_or_else(|| {
+        let why = "there is no other voter that answers and has kept up; see `muster server list`";
+        OperationError::NotNow(why.into())
+    })
 }
 
 fn is_staying(state: &State, id: u64) -> bool {

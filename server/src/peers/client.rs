@@ -1,6 +1,7 @@
 //! The calling side: messages to other servers, each over the line it belongs on.
 
 mod calls;
+mod leader;
 mod raft;
 
 use std::collections::BTreeMap;
@@ -63,13 +64,25 @@ const fn lane(call: PeerCall) -> Lane {
     match call {
         PeerCall::Append | PeerCall::Vote | PeerCall::ReadIndex | PeerCall::Campaign | PeerCall::Greet => Lane::Steady,
         PeerCall::InstallSnapshot | PeerCall::Forward => Lane::Bulk,
-        PeerCall::RenderPayload | PeerCall::IssueCertificate | PeerCall::RenewCertificate => Lane::Relayed,
+        PeerCall::RenderPayload
+        | PeerCall::IssueCertificate
+        | PeerCall::RenewCertificate
+        | PeerCall::Progress
+        | PeerCall::HandOver => Lane::Relayed,
     }
 }
 
 /// Whether a call is Raft's, and so waits for the gate.
 const fn is_rafts(call: PeerCall) -> bool {
-    !matches!(call, PeerCall::Greet | PeerCall::RenderPayload | PeerCall::IssueCertificate | PeerCall::RenewCertificate)
+    !matches!(
+        call,
+        PeerCall::Greet
+            | PeerCall::RenderPayload
+            | PeerCall::IssueCertificate
+            | PeerCall::RenewCertificate
+            | PeerCall::Progress
+            | PeerCall::HandOver
+    )
 }
 
 impl Client {

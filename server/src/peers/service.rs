@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use muster_proto::internal::raft::v1::{
     AppendRequest, AppendResponse, CampaignRequest, CampaignResponse, Envelope, ForwardRequest, ForwardResponse,
-    GreetRequest, GreetResponse, InstallSnapshotRequest, InstallSnapshotResponse, IssueCertificateRequest,
-    IssueCertificateResponse, ReadIndexRequest, ReadIndexResponse, RenderPayloadRequest, RenderPayloadResponse,
-    RenewCertificateRequest, RenewCertificateResponse, VoteRequest, VoteResponse,
+    GreetRequest, GreetResponse, HandOverRequest, HandOverResponse, InstallSnapshotRequest, InstallSnapshotResponse,
+    IssueCertificateRequest, IssueCertificateResponse, ProgressRequest, ProgressResponse, ReadIndexRequest,
+    ReadIndexResponse, RenderPayloadRequest, RenderPayloadResponse, RenewCertificateRequest, RenewCertificateResponse,
+    VoteRequest, VoteResponse,
     peer_service_server::{PeerService, PeerServiceServer},
 };
 use muster_state::NodeId;
@@ -17,9 +18,10 @@ use tonic::{Request, Response, Status};
 use super::MESSAGE_BYTES_MAX;
 use super::gate::Gate;
 use super::greet::Memory;
+use super::leader::Leader;
 use super::relay::Voter;
 use super::roster::{Roster, Standing};
-use super::wire::{Malformed, forward, greet, raft, relay, snapshot};
+use super::wire::{Malformed, forward, greet, leader, raft, relay, snapshot};
 use crate::consensus::{ForwardError, Machine, NotAMember, PeerHandle, ServerId};
 
 /// Who calls, as the connection has proved it. The listener puts it into each request; without it nothing is served.
@@ -44,6 +46,8 @@ pub struct Door<M: Machine> {
     pub may_forward: fn(ServerId, bool, &M::Command) -> bool,
     /// Does what relays ask for.
     pub voter: Arc<dyn Voter>,
+    /// Answers for the group while this server leads it.
+    pub leader: Arc<dyn Leader>,
 }
 
 /// The service for the peers' listener, with its bounds.
@@ -146,6 +150,22 @@ impl<M: Machine> PeerService for Door<M> {
         self.member(from)?;
         let ask = relay::parse_renewal_ask(request).map_err(malformed)?;
         Ok(Response::new(relay::render_renewed(self.voter.renew_certificate(from, ask).await)))
+    }
+
+    async fn progress(&self, request: Request<ProgressRequest>) -> Answer<ProgressResponse> {
+        let (from, _) = self.meant(request, |request| request.envelope.as_ref())?;
+        self.member(from)?;
+        Ok(Response::new(leader::render_progress(self.leader.progress())))
+    }
+
+    async fn hand_over(&self, request: Request<HandOverRequest>) -> Answer<HandOverResponse> {
+        let (from, HandOverRequest { next, .. }) = self.meant(request, |request| request.envelope.as_ref())?;
+        // A relay takes no operators' calls, so it has nobody's word for this.
+        if !self.member(from)?.votes {
+            return Err(Status::permission_denied(format!("server {from} does not vote: it can't ask for a leader")));
+        }
+        tracing::info!(from, next, "another server asks this one to step down");
+        Ok(Response::new(leader::render_handed_over(self.leader.hand_over(next).await)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Servers of one process over real sockets, with real certificates.
 
 mod group;
+mod leading;
 mod refusals;
 mod replication;
 mod starts;

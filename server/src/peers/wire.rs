@@ -2,6 +2,7 @@
 
 pub mod forward;
 pub mod greet;
+pub mod leader;
 pub mod raft;
 pub mod relay;
 pub mod snapshot;

@@ -274,6 +274,10 @@ pub enum PeerCall {
     IssueCertificate,
     /// A relay wants a next certificate.
     RenewCertificate,
+    /// An operator wants to know how the group is doing.
+    Progress,
+    /// An operator wants another leader.
+    HandOver,
 }
 
 /// Why a message to another server got no answer.
@@ -304,6 +308,8 @@ pub fn peer_call(peer: u64, call: PeerCall, sent: usize, outcome: Result<(Durati
         PeerCall::RenderPayload => "render-payload",
         PeerCall::IssueCertificate => "issue-certificate",
         PeerCall::RenewCertificate => "renew-certificate",
+        PeerCall::Progress => "progress",
+        PeerCall::HandOver => "hand-over",
     };
     counter!(PEER_BYTES, "peer" => peer.clone(), "direction" => "sent").increment(sent as u64);
     let failure = match outcome {

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     api::{
+        leader::Leader,
         status::{of_operation, of_propose, of_read},
         wire::{
             node::parse_fingerprint,
@@ -21,10 +22,15 @@ use crate::{
         },
     },
     clock::now_ms,
+    ledger::Status,
     operations::{OperationError, Unsealed, remove_server, take_snapshot, transfer_leader},
 };
 
-pub(super) async fn list(server: &Unsealed, request: Request<ListServersRequest>) -> Answer<ServerList> {
+pub(super) async fn list(
+    server: &Unsealed,
+    leader: &Leader,
+    request: Request<ListServersRequest>,
+) -> Answer<ServerList> {
     let ListServersRequest { server: id, stale, removed } = reading(request)?;
     let which = match (id, removed) {
         (0, false) => Which::Present,
@@ -32,11 +38,13 @@ pub(super) async fn list(server: &Unsealed, request: Request<ListServersRequest>
         (id, _) => Which::One(id),
     };
     let ledger = &server.ledger;
-    // Of the moment after the majority has spoken, so that state and group fit together as well as they can.
     let found = if stale {
-        ledger.read(|state| wire::list(state, &ledger.status(), which, true))
+        let own = ledger.status();
+        ledger.read(|state| wire::list(state, &own, &own, which, true))
     } else {
-        let found = ledger.linearizable_read(|state| wire::list(state, &ledger.status(), which, false)).await;
+        // If the leader does not say how the group is doing, what this server knows is no lie: it is less.
+        let seen = leader.view().await.unwrap_or_else(|_| ledger.status());
+        let found = ledger.linearizable_read(|state| wire::list(state, &ledger.status(), &seen, which, false)).await;
         found.map_err(|error| of_read(&error))?
     };
     if id != 0 && found.items.is_empty() {
@@ -73,22 +81,40 @@ pub(super) async fn promote(server: &Unsealed, request: Request<ServerRequest>) 
     Ok(Response::new(shown(server, id)))
 }
 
-pub(super) async fn remove(server: &Unsealed, request: Request<RemoveServerRequest>) -> Answer<Server> {
+pub(super) async fn remove(
+    server: &Unsealed,
+    leader: &Leader,
+    request: Request<RemoveServerRequest>,
+) -> Answer<Server> {
     let (request, RemoveServerRequest { request_id: _, server: id, reason, force }) = changing(server, request)?;
     let verb = RemoveServer { server: id, force, reason };
-    remove_server::run(server, request, verb).await.map_err(of_operation)?;
+    // By force, it does not matter who answers, and the leader need not be asked.
+    let seen =
+        if force { server.ledger.status() } else { leader.view().await.map_err(|why| of_operation(why.into()))? };
+    remove_server::run(server, &seen, request, verb).await.map_err(of_operation)?;
     Ok(Response::new(shown(server, id)))
 }
 
 pub(super) async fn transfer(
     server: &Unsealed,
+    leader: &Leader,
     request: Request<TransferLeaderRequest>,
 ) -> Answer<TransferLeaderResponse> {
     let (_, TransferLeaderRequest { request_id: _, server: to, from }) = changing(server, request)?;
     let some = |id: u64| (id != 0).then_some(id);
-    let status = transfer_leader::run(server, some(from), some(to)).await.map_err(of_operation)?;
-    let leader_id = status.leader.unwrap_or_default();
-    Ok(Response::new(TransferLeaderResponse { leader_id, raft_term: status.term }))
+    let done = |status: Status| {
+        let leader_id = status.leader.unwrap_or_default();
+        Ok(Response::new(TransferLeaderResponse { leader_id, raft_term: status.term }))
+    };
+    // By the leader's word: this server may not have heard yet of the last change.
+    let seen = leader.view().await.map_err(|why| of_operation(why.into()))?;
+    if transfer_leader::is_done(&seen, some(from), some(to)) {
+        return done(seen);
+    }
+    let to = server.ledger.read(|state| transfer_leader::choose(state, &seen, some(to))).map_err(of_operation)?;
+    leader.hand_over(to).await.map_err(of_operation)?;
+    // This server may not have heard of it yet.
+    done(Status { leader: Some(to), term: server.ledger.status().term.max(seen.term + 1), ..seen })
 }
 
 pub(super) async fn snapshot(server: &Unsealed, request: Request<TakeSnapshotRequest>) -> Answer<TakeSnapshotResponse> {

@@ -24,15 +24,15 @@ pub enum Which {
     All,
 }
 
-/// A list of servers as the answering one sees it.
-pub fn list(state: &State, status: &Status, which: Which, stale: bool) -> ServerList {
+/// A list of servers: by the one that answers, `own`, with the group as `seen` by itself or by the leader.
+pub fn list(state: &State, own: &Status, seen: &Status, which: Which, stale: bool) -> ServerList {
     ServerList {
-        items: items(state, status, which),
+        items: items(state, seen, which),
         stale,
-        answered_by: status.id,
-        leader_id: status.leader.unwrap_or_default(),
-        raft_term: status.term,
-        applied_index: status.applied_index.unwrap_or_default(),
+        answered_by: own.id,
+        leader_id: seen.leader.unwrap_or_default(),
+        raft_term: seen.term,
+        applied_index: own.applied_index.unwrap_or_default(),
     }
 }
 

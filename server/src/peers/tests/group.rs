@@ -17,8 +17,9 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::now_ms;
 use crate::consensus::machine::toy::{Toy, Write};
 use crate::consensus::types::ServerId;
-use crate::consensus::{Consensus, Options, Peer};
+use crate::consensus::{Consensus, MembershipError, Options, Peer};
 use crate::peers::greet::{Greeter, Memory};
+use crate::peers::leader::{Leader, Progress};
 use crate::peers::relay::{PayloadAsk, RelayError, RenewalAsk, Voter};
 use crate::peers::roster::{Roster, Standing};
 use crate::peers::service::{Door, service};
@@ -46,6 +47,18 @@ impl Roster for Members {
     fn standing(&self, id: ServerId) -> Standing {
         let member = self.0.status().members.get(&id).map(|member| member.voter);
         Standing { member: member.is_some(), votes: member.unwrap_or_default(), approved: true, ..Standing::default() }
+    }
+}
+
+#[async_trait::async_trait]
+impl Leader for Members {
+    fn progress(&self) -> Result<Progress, Option<ServerId>> {
+        let status = self.0.status();
+        Progress::of(&status).ok_or(status.leader)
+    }
+
+    async fn hand_over(&self, to: ServerId) -> Result<(), MembershipError> {
+        self.0.hand_over_leadership(to).await
     }
 }
 
@@ -156,6 +169,7 @@ impl Fleet {
             roster: Arc::new(Members(consensus.clone())),
             may_forward,
             voter: Arc::new(NoKeys),
+            leader: Arc::new(Members(consensus.clone())),
         };
         let stop = CancellationToken::new();
         let servers = self.pki.anchors().unwrap().role_verifier(Role::Server).unwrap();

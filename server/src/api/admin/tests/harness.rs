@@ -21,6 +21,7 @@ use crate::{
     api::{
         admin::{Admin, stream::Streamed},
         fixture::{mk_enrol, mk_spec},
+        leader::Leader,
         listener::Connection,
         wire,
     },
@@ -32,6 +33,7 @@ use crate::{
         keyring::{self, Keyring},
         urls::{Places, Urls},
     },
+    peers::{Client, Gate, greet::Memory},
     pki::LeafTerms,
     seal::{OwnKeys, SealKey},
     sessions::Sessions,
@@ -75,14 +77,17 @@ impl Served {
             }),
             stopping: CancellationToken::new(),
         };
-        Self { admin: Admin { server }, consensus, _home: home }
+        let client = Client::new(Gate::default(), Memory::default());
+        let leader = Leader { client, ledger: server.ledger.clone() };
+        Self { admin: Admin { server, leader }, consensus, _home: home }
     }
 
     /// Another server of the fleet, one that does not vote: it belongs to no group yet.
     pub(super) async fn relay(&self, home: &std::path::Path) -> (Admin, Consensus<muster_state::State>) {
         let consensus = Consensus::open(consensus::Options::new(home, 2)).await.unwrap();
         let server = Unsealed { ledger: Ledger::new(consensus.clone()), ..self.server().clone() };
-        (Admin { server }, consensus)
+        let leader = Leader { client: self.admin.leader.client.clone(), ledger: server.ledger.clone() };
+        (Admin { server, leader }, consensus)
     }
 
     pub(super) async fn stop(self) {
