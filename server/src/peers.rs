@@ -8,7 +8,7 @@
 //! Reading order: [`wire`] (conversions, here and nowhere else in the room), [`client`] (calls; a `line` is one connection, `dial`
 //! makes it), [`service`] (is called), [`greet`] (what a server says when it starts), [`gate`] (shut until then), [`verbs`] (what a
 //! relay may have the leader do), [`relay`] (what it may ask a voter for), [`leader`] (what anybody asks of the leader for an
-//! operator), [`roster`] (who is who).
+//! operator), [`logs`] (lines that another server keeps), [`roster`] (who is who).
 //!
 //! Absent on purpose: decisions of Raft (`consensus`), keys and payloads (`operations`), sockets and TLS of the listener
 //! (`api::listener`, put together in `app`).
@@ -19,6 +19,7 @@ pub mod gate;
 pub mod greet;
 pub mod leader;
 mod line;
+pub mod logs;
 pub mod relay;
 pub mod roster;
 pub mod service;

@@ -4,10 +4,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use muster_state::NodeId;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Lines kept per node: a whole `kubeadm init -v` is about 400.
@@ -108,9 +109,20 @@ impl Sessions {
         kept.filter(|line| line.sequence > sequence).cloned().collect()
     }
 
-    /// Wakes on every line.
-    pub fn logged(&self) -> watch::Receiver<u64> {
-        self.inner.logged.subscribe()
+    /// The same; waits up to `wait` for the first.
+    pub async fn next_lines(&self, node: &NodeId, sequence: u64, wait: Duration) -> Vec<Line> {
+        let mut logged = self.inner.logged.subscribe();
+        let first = async {
+            loop {
+                // Before the look, so that a line that comes after it wakes this again.
+                logged.mark_unchanged();
+                let lines = self.lines_after(node, sequence);
+                if !lines.is_empty() || logged.changed().await.is_err() {
+                    return lines;
+                }
+            }
+        };
+        timeout(wait, first).await.unwrap_or_default()
     }
 }
 

@@ -36,7 +36,7 @@ const ROOMS: &[(&str, &str)] = &[
     ("operations", "backup clock kubeadm ledger pki seal sessions"),
     // What it does it with.
     ("ledger", "consensus process web"),
-    ("peers", "consensus web"),
+    ("peers", "consensus sessions web"),
     ("consensus", "process storage"),
     ("identity", "config pki seal storage"),
     ("pki", "seal"),

@@ -69,6 +69,7 @@ const TABLE: &[(&str, Listener)] = &[
     ("/muster.internal.raft.v1.PeerService/RenewCertificate", Listener::Peers),
     ("/muster.internal.raft.v1.PeerService/Progress", Listener::Peers),
     ("/muster.internal.raft.v1.PeerService/HandOver", Listener::Peers),
+    ("/muster.internal.raft.v1.PeerService/ReadLog", Listener::Peers),
 ];
 
 /// May this path be called on this listener?

@@ -162,7 +162,7 @@ impl AdminService for Admin {
     }
 
     async fn follow_logs(&self, request: Request<FollowLogsRequest>) -> Answer<Self::FollowLogsStream> {
-        logs::follow(&self.server, request)
+        logs::follow(&self.server, &self.leader.client, request)
     }
 
     async fn take_backup(&self, request: Request<TakeBackupRequest>) -> Answer<Self::TakeBackupStream> {

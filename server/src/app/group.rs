@@ -66,6 +66,8 @@ impl Group {
             may_forward: |from, votes, command| verbs::may_forward(from, votes, &command.verb),
             voter: Arc::new(ForRelays { server: server.clone() }),
             leader: Arc::new(self.ledger.clone()),
+            sessions: server.sessions.clone(),
+            start: server.start,
         };
         let servers = server.anchors.role_verifier(Role::Server)?;
         let mut greeter = self.greeter(id);

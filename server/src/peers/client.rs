@@ -52,12 +52,13 @@ struct Kept {
 }
 
 /// Bulk has a connection of its own, so that no heartbeat waits behind it; and so have relays' questions, so that a rack of
-/// machines that renew at once delays nobody's commands.
+/// machines that renew at once delays nobody's commands, and lines of agents, whose readers wait for more of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Lane {
     Steady,
     Bulk,
     Relayed,
+    Logs,
 }
 
 const fn lane(call: PeerCall) -> Lane {
@@ -69,6 +70,7 @@ const fn lane(call: PeerCall) -> Lane {
         | PeerCall::RenewCertificate
         | PeerCall::Progress
         | PeerCall::HandOver => Lane::Relayed,
+        PeerCall::ReadLog => Lane::Logs,
     }
 }
 
@@ -82,6 +84,7 @@ const fn is_rafts(call: PeerCall) -> bool {
             | PeerCall::RenewCertificate
             | PeerCall::Progress
             | PeerCall::HandOver
+            | PeerCall::ReadLog
     )
 }
 

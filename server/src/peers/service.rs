@@ -6,8 +6,8 @@ use muster_proto::internal::raft::v1::{
     AppendRequest, AppendResponse, CampaignRequest, CampaignResponse, Envelope, ForwardRequest, ForwardResponse,
     GreetRequest, GreetResponse, HandOverRequest, HandOverResponse, InstallSnapshotRequest, InstallSnapshotResponse,
     IssueCertificateRequest, IssueCertificateResponse, ProgressRequest, ProgressResponse, ReadIndexRequest,
-    ReadIndexResponse, RenderPayloadRequest, RenderPayloadResponse, RenewCertificateRequest, RenewCertificateResponse,
-    VoteRequest, VoteResponse,
+    ReadIndexResponse, ReadLogRequest, ReadLogResponse, RenderPayloadRequest, RenderPayloadResponse,
+    RenewCertificateRequest, RenewCertificateResponse, VoteRequest, VoteResponse,
     peer_service_server::{PeerService, PeerServiceServer},
 };
 use muster_state::NodeId;
@@ -19,10 +19,12 @@ use super::MESSAGE_BYTES_MAX;
 use super::gate::Gate;
 use super::greet::Memory;
 use super::leader::Leader;
+use super::logs;
 use super::relay::Voter;
 use super::roster::{Roster, Standing};
-use super::wire::{Malformed, forward, greet, leader, raft, relay, snapshot};
+use super::wire::{Malformed, forward, greet, leader, logs as log_wire, raft, relay, snapshot};
 use crate::consensus::{ForwardError, Machine, NotAMember, PeerHandle, ServerId};
+use crate::sessions::Sessions;
 
 /// Who calls, as the connection has proved it. The listener puts it into each request; without it nothing is served.
 #[derive(Clone, Debug)]
@@ -48,6 +50,10 @@ pub struct Door<M: Machine> {
     pub voter: Arc<dyn Voter>,
     /// Answers for the group while this server leads it.
     pub leader: Arc<dyn Leader>,
+    /// What agents attached here print.
+    pub sessions: Sessions,
+    /// Which start of this server it is.
+    pub start: u64,
 }
 
 /// The service for the peers' listener, with its bounds.
@@ -166,6 +172,18 @@ impl<M: Machine> PeerService for Door<M> {
         }
         tracing::info!(from, next, "another server asks this one to step down");
         Ok(Response::new(leader::render_handed_over(self.leader.hand_over(next).await)))
+    }
+
+    async fn read_log(&self, request: Request<ReadLogRequest>) -> Answer<ReadLogResponse> {
+        let (from, request) = self.meant(request, |request| request.envelope.as_ref())?;
+        // For operators, whose calls a relay does not take.
+        if !self.member(from)?.votes {
+            return Err(Status::permission_denied(format!(
+                "server {from} does not vote: nobody reads logs through it"
+            )));
+        }
+        let part = logs::read(&self.sessions, self.start, &log_wire::parse_ask(request)).await;
+        Ok(Response::new(log_wire::render(part)))
     }
 }
 

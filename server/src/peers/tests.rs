@@ -2,6 +2,7 @@
 
 mod group;
 mod leading;
+mod logs;
 mod refusals;
 mod replication;
 mod starts;

@@ -3,6 +3,7 @@
 pub mod forward;
 pub mod greet;
 pub mod leader;
+pub mod logs;
 pub mod raft;
 pub mod relay;
 pub mod snapshot;

@@ -278,6 +278,8 @@ pub enum PeerCall {
     Progress,
     /// An operator wants another leader.
     HandOver,
+    /// An operator reads what agents print.
+    ReadLog,
 }
 
 /// Why a message to another server got no answer.
@@ -310,6 +312,7 @@ pub fn peer_call(peer: u64, call: PeerCall, sent: usize, outcome: Result<(Durati
         PeerCall::RenewCertificate => "renew-certificate",
         PeerCall::Progress => "progress",
         PeerCall::HandOver => "hand-over",
+        PeerCall::ReadLog => "read-log",
     };
     counter!(PEER_BYTES, "peer" => peer.clone(), "direction" => "sent").increment(sent as u64);
     let failure = match outcome {

@@ -10,9 +10,13 @@ use super::{Client, meaningless};
 use crate::consensus::transport::TransportError;
 use crate::consensus::types::{Peer, ServerId};
 use crate::peers::greet::{Greeted, Greeting};
+use crate::peers::logs::{LogAsk, LogPart, WAIT_MAX};
 use crate::peers::relay::{PayloadAsk, RelayError, RenewalAsk};
-use crate::peers::wire::{greet, relay};
+use crate::peers::wire::{greet, logs, relay};
 use crate::web::metrics::PeerCall;
+
+/// What an answer with lines takes beyond what it waits for them.
+const LOG_WITHIN: Duration = Duration::from_secs(2);
 
 impl Client {
     /// Says what this server remembers; the answer is whether it may take part.
@@ -87,5 +91,18 @@ impl Client {
                 client.renew_certificate(request).await
             });
         relay::parse_renewed(sent.await?).map_err(meaningless)
+    }
+
+    /// Asks for lines that another server keeps. Takes as long as the question lets it wait.
+    ///
+    /// # Errors
+    /// [`TransportError`] without an answer.
+    pub async fn read_log(&self, to: ServerId, peer: &Peer, ask: &LogAsk) -> Result<LogPart, TransportError> {
+        let within = ask.wait.min(WAIT_MAX) + LOG_WITHIN;
+        let request = |envelope| logs::render_ask(envelope, ask);
+        let sent = self.send(PeerCall::ReadLog, (to, peer, within), request, |mut client, request| async move {
+            client.read_log(request).await
+        });
+        Ok(logs::parse(ask, sent.await?))
     }
 }

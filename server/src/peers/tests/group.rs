@@ -25,6 +25,7 @@ use crate::peers::roster::{Roster, Standing};
 use crate::peers::service::{Door, service};
 use crate::peers::{Client, Credentials, Gate};
 use crate::pki::{FleetPki, LeafTerms};
+use crate::sessions::Sessions;
 
 pub(super) const FLEET: &str = "4f1c9c5e-0b1c-4a57-9a0e-6a1f2f0d3b7c";
 pub(super) const LONG: Duration = Duration::from_secs(60);
@@ -36,6 +37,7 @@ pub(super) struct Member {
     pub(super) client: Client,
     pub(super) peer: Peer,
     pub(super) gate: Gate,
+    pub(super) sessions: Sessions,
     stop: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -160,6 +162,7 @@ impl Fleet {
         client.present(credentials.clone());
         let options = Options { snapshot_every: self.snapshot_every, ..Options::new(self.directory(id), id) };
         let consensus = Consensus::<Toy>::open(options.with_transport(client.clone())).await.unwrap();
+        let sessions = Sessions::default();
         let door = Door {
             fleet: FLEET.to_owned(),
             id,
@@ -170,12 +173,14 @@ impl Fleet {
             may_forward,
             voter: Arc::new(NoKeys),
             leader: Arc::new(Members(consensus.clone())),
+            sessions: sessions.clone(),
+            start: consensus.generation(),
         };
         let stop = CancellationToken::new();
         let servers = self.pki.anchors().unwrap().role_verifier(Role::Server).unwrap();
         let serving =
             crate::api::peers::serve(service(door), socket, credentials.identity, servers, stop.clone()).unwrap();
-        Member { id, consensus, client, peer, gate, stop, serving: tokio::spawn(serving) }
+        Member { id, consensus, client, peer, gate, sessions, stop, serving: tokio::spawn(serving) }
     }
 
     pub(super) async fn start(&mut self, id: ServerId) -> Member {
