@@ -210,7 +210,8 @@ impl Race {
     }
 
     async fn one(&self, fleet: &Fleet, number: usize) -> Result<Answer> {
-        let enrolment = self.machines[number].enrol(&fleet.servers[number], &self.token);
+        // Large, and moved only once.
+        let enrolment = Box::pin(self.machines[number].enrol(&fleet.servers[number], &self.token));
         tokio::time::timeout(ANSWER_WITHIN, enrolment).await?
     }
 }

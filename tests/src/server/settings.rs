@@ -21,13 +21,21 @@ pub struct ServerSettings {
     pub engine: &'static str,
     /// A library to load into it, with the text of `SHIM`.
     pub preload: Option<(PathBuf, String)>,
+    /// Machines are told of this server only, as in a rack that reaches no other.
+    pub alone_for_nodes: bool,
     /// Where it runs: on a loopback address of its own unless told.
     pub place: Option<Place>,
 }
 
 impl Default for ServerSettings {
     fn default() -> Self {
-        Self { log: "info,openraft=warn".to_owned(), engine: "sled", preload: None, place: None }
+        Self {
+            log: "info,openraft=warn".to_owned(),
+            engine: "sled",
+            preload: None,
+            alone_for_nodes: false,
+            place: None,
+        }
     }
 }
 
@@ -49,9 +57,10 @@ impl Server {
     pub(super) fn configure(&self, data_dir: &Path, settings: &ServerSettings) -> Result<()> {
         let listen = self.address();
         let data_dir = data_dir.display();
-        let ServerSettings { log, engine, .. } = settings;
+        let ServerSettings { log, engine, alone_for_nodes, .. } = settings;
+        let urls = if *alone_for_nodes { format!("node_urls = [\"{listen}:9444\"]\n") } else { String::new() };
         let text = format!(
-            "[server]\ndata_dir = \"{data_dir}\"\nlisten = \"{listen}\"\npromote_after = \"500ms\"\n\
+            "[server]\ndata_dir = \"{data_dir}\"\nlisten = \"{listen}\"\npromote_after = \"500ms\"\n{urls}\
              [storage]\nbackend = \"{engine}\"\n[log]\nlevel = \"{log}\"\n"
         );
         Ok(fs::write(self.home.join("server.toml"), text)?)
