@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    agreement,
     api::{self, voters::Voters},
     clock::now_ms,
     conductor,
@@ -265,6 +266,7 @@ impl Running {
         tasks.spawn(conductor::run(server.clone(), shutdown.clone()));
         let promote_after = config.server.promote_after.duration();
         tasks.spawn(membership::run(server.clone(), promote_after, shutdown.clone()));
+        tasks.spawn(agreement::run(group.ledger.clone(), *id, shutdown.clone()));
     }
 
     /// Ends all tasks, politely first, then the log.

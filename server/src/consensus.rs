@@ -28,7 +28,7 @@ pub mod log_store;
 pub mod machine;
 pub mod membership;
 #[cfg(test)]
-mod mesh;
+pub(crate) mod mesh;
 pub mod network;
 pub mod options;
 mod outbox;
@@ -44,6 +44,7 @@ mod settled;
 pub mod state_machine;
 pub mod status;
 mod supervisor;
+mod trail;
 pub mod transport;
 pub mod types;
 
@@ -58,5 +59,6 @@ pub use options::{Options, Timings};
 pub use parcel::{Forwarded, Origin, Parcel};
 pub use peer::{NotAMember, PeerHandle};
 pub use status::{Margin, Member, Role, Status};
+pub use trail::Checkpoint;
 pub use transport::{NoPeers, Transport, TransportError};
 pub use types::{Peer, ServerId};

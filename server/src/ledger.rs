@@ -5,7 +5,10 @@ mod group;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bells::Bells;
 pub use bells::NodeWatch;
@@ -18,7 +21,7 @@ use crate::{
     web::metrics::{self, Proposal},
 };
 
-pub use crate::consensus::{Margin, Member, MembershipError, Peer, ReadError, Role, Status};
+pub use crate::consensus::{Checkpoint, Margin, Member, MembershipError, Peer, ReadError, Role, Status};
 
 /// How long a command may wait for its reply. A flush takes milliseconds; seconds mean that there is no leader.
 const PROPOSE_WITHIN: Duration = Duration::from_secs(15);
@@ -166,6 +169,12 @@ impl Ledger {
     pub fn votes(&self) -> bool {
         let status = self.status();
         status.members.get(&status.id).is_some_and(|member| member.voter)
+    }
+
+    /// What this server's state went through in the latest windows of the log, oldest first.
+    #[must_use]
+    pub fn checkpoints(&self) -> watch::Receiver<Arc<[Checkpoint]>> {
+        self.consensus.checkpoints()
     }
 
     /// How consensus is doing.

@@ -1,5 +1,6 @@
 //! Muster's server and the operator's command line.
 
+pub mod agreement;
 pub mod api;
 pub mod app;
 pub mod backup;

@@ -24,7 +24,7 @@ const ROOMS: &[(&str, &str)] = &[
     // `cli`: the first operator's context is written in the command line's own form.
     (
         "app",
-        "api cli clock conductor config consensus identity joining ledger membership operations peers pki seal sessions \
+        "agreement api cli clock conductor config consensus identity joining ledger membership operations peers pki seal sessions \
          storage web",
     ),
     // The client side: a stranger to everything that a server does. `pki`: an import is checked before anything is sent.
@@ -32,6 +32,7 @@ const ROOMS: &[(&str, &str)] = &[
     // What a server does.
     ("api", "backup clock kubeadm ledger operations peers pki sessions web"),
     ("membership", "ledger operations"),
+    ("agreement", "ledger process"),
     ("conductor", "clock kubeadm ledger operations sessions"),
     ("operations", "backup clock kubeadm ledger pki seal sessions"),
     // What it does it with.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use muster_state::{Change, Command, Refusal, Reply, Request, Stamp, State, VerbOf};
+use sha2::Sha256;
 
 use super::error::ProposeError;
 use super::handle::Consensus;
@@ -23,6 +24,14 @@ impl Machine for State {
 
     fn latest(&self) -> Stamp {
         Stamp { now_ms: self.now_ms }
+    }
+
+    fn trace(&self, changes: &[Change], hash: &mut Sha256) {
+        Self::trace(self, changes, hash);
+    }
+
+    fn sample(&self, part: u64, hash: &mut Sha256) {
+        Self::sample(self, part, hash);
     }
 
     fn to_snapshot(&self) -> Result<Vec<u8>, String> {

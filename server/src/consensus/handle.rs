@@ -21,6 +21,7 @@ use super::parts::{self, Disk, Queues, Running, STOP_WAIT_MAX};
 use super::peer::PeerHandle;
 use super::state_machine::{Shared, StateMachine};
 use super::status::Status;
+use super::trail::Checkpoint;
 use super::transport::Transport;
 use super::types::{Peer, Peers, Raft, ServerId};
 use crate::storage::Store;
@@ -227,6 +228,13 @@ impl<M: Machine> Consensus<M> {
         Changes::new(self.inner.shared.subscribe())
     }
 
+    /// What this server's state went through in the latest windows of the log, oldest first: whoever has the same log has the
+    /// same, or is wrong.
+    #[must_use]
+    pub fn checkpoints(&self) -> watch::Receiver<Arc<[Checkpoint]>> {
+        self.inner.shared.checkpoints()
+    }
+
     /// How consensus is doing.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -243,6 +251,12 @@ impl<M: Machine> Consensus<M> {
     #[must_use]
     pub fn peer(&self) -> PeerHandle<M> {
         self.inner.peer.clone()
+    }
+
+    /// Changes this server's state behind consensus' back, as a fault of memory would.
+    #[cfg(test)]
+    pub(crate) fn tamper(&self, change: impl FnOnce(&mut M)) {
+        self.inner.shared.tamper(change);
     }
 
     pub(super) fn raft(&self) -> &Raft<M> {

@@ -3,6 +3,7 @@
 use muster_state::Stamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use sha2::Sha256;
 
 /// What one command did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +33,17 @@ pub trait Machine: Clone + Default + Send + Sync + 'static {
     /// The latest time the state has seen; zero at first. It is part of the state, so that it outlives the entry that brought
     /// it.
     fn latest(&self) -> Stamp;
+
+    /// Adds what the changes left behind to the hash by which replicas are compared: equal states add equal bytes. A machine that
+    /// has none is compared by its replies alone.
+    fn trace(&self, changes: &[Self::Change], hash: &mut Sha256) {
+        let _ = (changes, hash);
+    }
+
+    /// Adds a part of the state to it, whoever touched it last; other numbers, other parts, and after a while all of it.
+    fn sample(&self, part: u64, hash: &mut Sha256) {
+        let _ = (part, hash);
+    }
 
     /// The whole state as bytes.
     ///

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::error::{ForwardError, ReadError};
+use super::machine::Machine;
 use super::machine::toy::{Toy, Write};
 use super::parcel::{Forwarded, Parcel};
 use super::transport::{Append, Appended, Ballot, Installed, SnapshotChunk, Transport, TransportError, Voted};
@@ -20,21 +21,42 @@ use crate::storage::directory::DataDirectory;
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 
 /// The ways between servers.
-#[derive(Clone, Default)]
-pub(crate) struct Mesh {
-    inner: Arc<Mutex<Ways>>,
+pub(crate) struct Mesh<M: Machine = Toy> {
+    inner: Arc<Mutex<Ways<M>>>,
 }
 
-#[derive(Default)]
-struct Ways {
-    doors: BTreeMap<ServerId, PeerHandle<Toy>>,
+impl<M: Machine> Clone for Mesh<M> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone() }
+    }
+}
+
+impl<M: Machine> Default for Mesh<M> {
+    fn default() -> Self {
+        let (doors, cut, deaf) = Default::default();
+        Self { inner: Arc::new(Mutex::new(Ways { doors, cut, deaf })) }
+    }
+}
+
+struct Ways<M: Machine> {
+    doors: BTreeMap<ServerId, PeerHandle<M>>,
     cut: BTreeSet<(ServerId, ServerId)>,
     /// Servers that never hear what became of what they forwarded.
     deaf: BTreeSet<ServerId>,
 }
 
-impl Mesh {
-    fn ways(&self) -> MutexGuard<'_, Ways> {
+impl<M: Machine> Mesh<M> {
+    /// What a server sends through.
+    pub(crate) fn end(&self, from: ServerId) -> MeshEnd<M> {
+        MeshEnd { from, mesh: self.clone() }
+    }
+
+    /// The server can be reached from now on.
+    pub(crate) fn open_door(&self, id: ServerId, door: PeerHandle<M>) {
+        self.ways().doors.insert(id, door);
+    }
+
+    fn ways(&self) -> MutexGuard<'_, Ways<M>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -62,7 +84,7 @@ impl Mesh {
         ways.deaf.clear();
     }
 
-    fn door(&self, from: ServerId, to: ServerId) -> Result<PeerHandle<Toy>, TransportError> {
+    fn door(&self, from: ServerId, to: ServerId) -> Result<PeerHandle<M>, TransportError> {
         let ways = self.ways();
         let open = ways.doors.get(&to).filter(|_| !ways.cut.contains(&(from, to)));
         open.cloned().ok_or_else(|| TransportError::Unreachable("cut".to_owned()))
@@ -71,26 +93,20 @@ impl Mesh {
 
 /// One server's end of the mesh.
 #[derive(Clone)]
-pub(crate) struct MeshEnd {
+pub(crate) struct MeshEnd<M: Machine = Toy> {
     from: ServerId,
-    mesh: Mesh,
+    mesh: Mesh<M>,
 }
 
-impl MeshEnd {
+impl<M: Machine> MeshEnd<M> {
     /// A cut that comes while the other end works loses the answer.
     fn answered<T>(&self, to: ServerId, answer: T) -> Result<T, TransportError> {
         self.mesh.door(self.from, to).map(|_| answer)
     }
 }
 
-impl Transport<Toy> for MeshEnd {
-    async fn append_entries(
-        &self,
-        to: u64,
-        _: &Peer,
-        rpc: Append<Toy>,
-        _: Duration,
-    ) -> Result<Appended, TransportError> {
+impl<M: Machine> Transport<M> for MeshEnd<M> {
+    async fn append_entries(&self, to: u64, _: &Peer, rpc: Append<M>, _: Duration) -> Result<Appended, TransportError> {
         let answer = self.mesh.door(self.from, to)?.append_entries(self.from, rpc).await?;
         self.answered(to, answer)
     }
@@ -104,7 +120,7 @@ impl Transport<Toy> for MeshEnd {
         &self,
         to: u64,
         _: &Peer,
-        rpc: SnapshotChunk<Toy>,
+        rpc: SnapshotChunk<M>,
         _: Duration,
     ) -> Result<Installed, TransportError> {
         let answer = self.mesh.door(self.from, to)?.install_snapshot(self.from, rpc).await?;
@@ -115,7 +131,7 @@ impl Transport<Toy> for MeshEnd {
         &self,
         to: u64,
         _: &Peer,
-        parcel: Parcel<Toy>,
+        parcel: Parcel<M>,
         _: Duration,
     ) -> Result<Result<Forwarded, ForwardError>, TransportError> {
         let answer = self.mesh.door(self.from, to)?.forward(self.from, parcel).await?;
@@ -185,7 +201,7 @@ impl Group {
     /// Starts a server, or starts it again where it stopped.
     pub(crate) async fn start(&mut self, id: ServerId) -> Consensus<Toy> {
         let home = self.homes.entry(id).or_insert_with(|| tempfile::tempdir().unwrap()).path().to_owned();
-        let end = MeshEnd { from: id, mesh: self.mesh.clone() };
+        let end = self.mesh.end(id);
         let server = loop {
             match Consensus::open(self.options(&home, id).with_transport(end.clone())).await {
                 Ok(server) => break server,
@@ -194,7 +210,7 @@ impl Group {
                 Err(error) => panic!("server {id}: {error}"),
             }
         };
-        self.mesh.ways().doors.insert(id, server.peer());
+        self.mesh.open_door(id, server.peer());
         self.servers.insert(id, server.clone());
         server
     }

@@ -17,6 +17,7 @@ use super::machine::Machine;
 use super::outbox::Outbox;
 use super::parcel::Outcome;
 use super::settled::Settled;
+use super::trail::{Checkpoint, Trail};
 use super::types::{
     Entry, LogId, Membership, Part, ServerId, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig,
 };
@@ -32,6 +33,8 @@ pub struct Shared<M: Machine> {
     updates: broadcast::Sender<Update<M>>,
     /// The last entry that can be read.
     applied: watch::Sender<Option<LogId>>,
+    /// The windows of the log that this server has seen whole.
+    checkpoints: watch::Sender<Arc<[Checkpoint]>>,
     outbox: OnceLock<Arc<Outbox<M>>>,
 }
 
@@ -47,12 +50,14 @@ pub struct Current<M: Machine> {
     /// The highest number of any server that ever was a member, as of that entry.
     pub highest_member: ServerId,
     settled: Settled<M>,
+    trail: Trail,
 }
 
 impl<M: Machine> Current<M> {
     fn fresh() -> Self {
         let (last_applied, membership) = Default::default();
-        Self { machine: M::default(), last_applied, membership, highest_member: 0, settled: Settled::default() }
+        let (settled, trail) = (Settled::default(), Trail::after(None));
+        Self { machine: M::default(), last_applied, membership, highest_member: 0, settled, trail }
     }
 
     fn is_member(&self, server: ServerId) -> bool {
@@ -85,6 +90,11 @@ impl<M: Machine> Shared<M> {
         self.applied.subscribe()
     }
 
+    /// What the state went through in the latest windows of the log, oldest first.
+    pub(super) fn checkpoints(&self) -> watch::Receiver<Arc<[Checkpoint]>> {
+        self.checkpoints.subscribe()
+    }
+
     /// The highest start of this server that the state knows of.
     pub(super) fn known_generation(&self, server: ServerId) -> u64 {
         self.read().settled.origins.get(&server).map_or(0, |heard| heard.generation)
@@ -115,7 +125,12 @@ impl<M: Machine> Shared<M> {
         }
         current.last_applied = Some(entry.log_id);
         let stamp = current.machine.latest();
+        let Current { machine, trail, .. } = &mut *current;
+        let closed = trail.applied(index, entry.log_id.leader_id.term, machine, &done.changes).then(|| trail.closed());
         drop(current);
+        if let Some(closed) = closed {
+            self.checkpoints.send_replace(closed.into());
+        }
         if !done.changes.is_empty() {
             // Without watchers there is nobody to tell.
             let _ = self.updates.send(Update::Changed { index, stamp, changes: done.changes.into() });
@@ -130,11 +145,12 @@ impl<M: Machine> Shared<M> {
     fn apply_part(&self, current: &mut Current<M>, id: LogId, stamp: Stamp, part: &Part<M>, done: &mut Done<M>) {
         let sender = part.heading.map(|heading| heading.origin.server);
         let is_member = sender.is_some_and(|server| current.is_member(server));
-        let Current { machine, settled, .. } = current;
+        let Current { machine, settled, trail, .. } = current;
         let mut carry_out = || {
             let apply = |command: &M::Command| {
                 let applied = machine.apply(id.index, stamp, command.clone());
                 done.changes.extend(applied.changes);
+                trail.answered(&applied.reply);
                 applied.reply
             };
             part.commands.iter().map(apply).collect()
@@ -153,11 +169,18 @@ impl<M: Machine> Shared<M> {
     fn replace(&self, current: Current<M>) {
         let settled = current.settled.clone();
         *self.write() = current;
+        self.checkpoints.send_replace(Arc::default());
         let _ = self.updates.send(Update::Resync);
         if let Some(outbox) = self.outbox.get() {
             outbox.settle_from(&settled);
         }
         self.note_applied();
+    }
+
+    /// Changes the state behind consensus' back, as a fault of memory would.
+    #[cfg(test)]
+    pub(crate) fn tamper(&self, change: impl FnOnce(&mut M)) {
+        change(&mut self.write().machine);
     }
 
     fn note_applied(&self) {
@@ -189,7 +212,8 @@ impl<M: Machine> StateMachine<M> {
         };
         let (updates, _) = broadcast::channel(WATCHER_ENTRIES_MAX);
         let applied = watch::Sender::new(current.last_applied);
-        let shared = Arc::new(Shared { current: RwLock::new(current), updates, applied, outbox: OnceLock::new() });
+        let (checkpoints, outbox) = (watch::Sender::default(), OnceLock::new());
+        let shared = Arc::new(Shared { current: RwLock::new(current), updates, applied, checkpoints, outbox });
         Ok(Self { shared, snapshots })
     }
 
@@ -206,7 +230,8 @@ fn restore<M: Machine>(meta: &SnapshotMeta, state: &[u8]) -> Result<Current<M>, 
     let membership = meta.last_membership.clone();
     // Earlier versions did not keep it.
     let highest_member = membership.nodes().map(|(id, _)| *id).max().unwrap_or(0).max(highest_member);
-    Ok(Current { machine, last_applied: meta.last_log_id, membership, highest_member, settled })
+    let (last_applied, trail) = (meta.last_log_id, Trail::after(meta.last_log_id.map(|id| id.index)));
+    Ok(Current { machine, last_applied, membership, highest_member, settled, trail })
 }
 
 impl<M: Machine> RaftStateMachine<TypeConfig<M>> for StateMachine<M> {

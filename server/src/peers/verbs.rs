@@ -59,14 +59,16 @@ const OF_VOTERS: &[&str] = &[
     "RemoveServer",
     "HandDataKeys",
     "StartEpoch",
+    "CompareState",
 ];
 
 /// Whether member `from`, which does or does not vote, may forward this verb to the leader. Default is deny: what has no row is
-/// for voters. Nobody tells of another server's start.
+/// for voters. Nobody tells of another server's start, or state.
 #[must_use]
 pub fn may_forward(from: ServerId, votes: bool, verb: &Verb) -> bool {
     match verb {
         Verb::RecordServer(start) => start.server == from,
+        Verb::CompareState(word) => votes && word.server == from,
         verb => votes || OF_ANY_MEMBER.contains(&verb.name()),
     }
 }

@@ -159,6 +159,7 @@ verbs! {
     record_server::RecordServer -> (),
     hand_data_keys::HandDataKeys -> (),
     start_epoch::StartEpoch -> (),
+    compare_state::CompareState -> (),
 }
 
 pub use complete_errand::ErrandOutcome;

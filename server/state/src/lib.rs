@@ -25,6 +25,7 @@ mod secrets;
 mod servers;
 mod snapshot;
 mod state;
+mod trace;
 mod whereabouts;
 
 pub use bytes::{Bytes, Digest, Sealed};

@@ -78,6 +78,9 @@ pub const ATTEMPTS_MAX: u32 = 5;
 /// A stamp may be this far ahead of the last one before it is refused as a clock that jumped: one year.
 pub const STAMP_JUMP_MAX_MS: u64 = 366 * 24 * 3600 * 1000;
 
+/// Windows of the log whose comparison between voters is kept: a voter that is slow by several still finds out.
+pub const COMPARISONS_KEPT: usize = 8;
+
 /// Cuts text from outside to [`TEXT_MAX`] bytes at a character boundary.
 pub fn clip(text: &str) -> String {
     clip_to(text, TEXT_MAX)

@@ -2,6 +2,7 @@
 
 pub mod attachment;
 pub mod cluster;
+pub mod comparison;
 pub mod credential;
 pub mod errand;
 pub mod event;
@@ -11,6 +12,7 @@ pub mod server;
 
 pub use attachment::Attachment;
 pub use cluster::{Admission, CaCertificate, Cluster, ClusterSpec, NamedNode, Origin, Permit, PermitKind, Pool, Role};
+pub use comparison::{Comparison, StateSeen};
 pub use credential::{BootstrapToken, BootstrapTokenState, EnrolmentToken, Purpose, TokenStanding};
 pub use errand::{Errand, ErrandKind, ErrandState};
 pub use event::Event;

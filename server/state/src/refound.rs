@@ -110,6 +110,8 @@ impl State {
     fn part_with_servers(&mut self) {
         self.servers.clear();
         self.server_tokens.clear();
+        // Their log is another.
+        self.comparisons.clear();
     }
 
     fn part_with_nodes(&mut self) {

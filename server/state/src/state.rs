@@ -11,8 +11,8 @@ use crate::{
     index::Index,
     limits,
     record::{
-        BootstrapToken, BootstrapTokenState, Cluster, EnrolmentToken, Errand, ErrandKind, ErrandState, Event, Fleet,
-        Node, PhaseEntry, ServerRecord, ServerStanding, ServerToken, StepState,
+        BootstrapToken, BootstrapTokenState, Cluster, Comparison, EnrolmentToken, Errand, ErrandKind, ErrandState,
+        Event, Fleet, Node, PhaseEntry, ServerRecord, ServerStanding, ServerToken, StepState,
     },
 };
 
@@ -86,6 +86,10 @@ pub struct State {
     /// Tokens for servers that ask to join, by public id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub server_tokens: BTreeMap<TokenId, ServerToken>,
+    /// What voters said of their states, by the last entry of each window. Nothing is written while there is none, as before
+    /// they were compared.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub comparisons: BTreeMap<u64, Comparison>,
     /// The latest events, oldest first.
     pub events: VecDeque<Event>,
     /// Sequence of the last event.

@@ -122,6 +122,7 @@ fn servers(state: &State, what: u8, [a, b, c]: [u8; 3]) -> Verb {
             }
             epoch.into()
         }
+        _ if c % 2 == 0 => world::servers::compare(server, u64::from(b % 16), c % 4).into(),
         _ => world::servers::hand_over(state, server).into(),
     }
 }

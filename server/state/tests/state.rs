@@ -1,5 +1,6 @@
 //! The rules of the replicated state, from outside: what is refused, what always holds, what is stored.
 
+mod comparing;
 mod enrolment;
 mod golden;
 mod joining;

@@ -2,6 +2,7 @@
 
 use muster_state::Stamp;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::{Applied, Machine};
 use crate::consensus::codec;
@@ -56,6 +57,14 @@ impl Machine for Toy {
 
     fn latest(&self) -> Stamp {
         Stamp { now_ms: self.notes.iter().map(|note| note.now_ms).max().unwrap_or(0) }
+    }
+
+    fn trace(&self, changes: &[String], hash: &mut Sha256) {
+        changes.iter().for_each(|text| hash.update(text));
+    }
+
+    fn sample(&self, _: u64, hash: &mut Sha256) {
+        hash.update(serde_json::to_vec(self).unwrap());
     }
 
     fn to_snapshot(&self) -> Result<Vec<u8>, String> {

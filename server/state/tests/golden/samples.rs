@@ -265,6 +265,7 @@ pub(super) fn replies() -> Vec<(&'static str, Reply)> {
         ("RecordServer", Reply::RecordServer(())),
         ("HandDataKeys", Reply::HandDataKeys(())),
         ("StartEpoch", Reply::StartEpoch(())),
+        ("CompareState", Reply::CompareState(())),
     ]
 }
 

@@ -104,6 +104,7 @@ fn check_tokens(state: &State) {
 
 fn check_bounds(state: &State) {
     assert!(state.events.len() <= limits::EVENTS_MAX);
+    assert!(state.comparisons.len() <= limits::COMPARISONS_KEPT);
     assert!(state.events.iter().zip(state.events.iter().skip(1)).all(|(a, b)| a.sequence + 1 == b.sequence));
     assert!(state.events.iter().all(|event| event.message.len() <= limits::TEXT_MAX));
     for node in state.nodes.values() {

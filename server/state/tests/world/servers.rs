@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use muster_state::{
     Bytes, Command, State, Verb,
     command::{
-        ApproveServer, CreateServerToken, HandDataKeys, IssueServerCertificate, PromoteServer, RecordServer,
-        RequestServer, StartEpoch,
+        ApproveServer, CompareState, CreateServerToken, HandDataKeys, IssueServerCertificate, PromoteServer,
+        RecordServer, RequestServer, StartEpoch,
     },
-    record::{Certificate, ServerRecord, ServerStanding, ServerUrls},
+    record::{Certificate, ServerRecord, ServerStanding, ServerUrls, StateSeen},
 };
 
 use super::{HOUR_MS, World, digest, shown};
@@ -91,6 +91,11 @@ fn copy(server: u64, epoch: u32) -> Bytes {
 pub(crate) fn hand_over(state: &State, server: u64) -> HandDataKeys {
     let epochs = state.fleet.iter().flat_map(|fleet| fleet.epochs.keys());
     HandDataKeys { server, keys: epochs.map(|epoch| (*epoch, copy(server, *epoch))).collect() }
+}
+
+pub(crate) fn compare(server: u64, index: u64, digest: u8) -> CompareState {
+    let seen = StateSeen { version: "0.2.0".into(), digest: super::digest(digest) };
+    CompareState { server, index, seen }
 }
 
 pub(crate) fn next_epoch(state: &State) -> StartEpoch {

@@ -29,6 +29,7 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
         ("RemoveServer", plain(remove)),
         ("RecordServer", plain(world::record_server(2))),
         ("HandDataKeys", plain(HandDataKeys { server: 2, keys: BTreeMap::from([(1, Bytes(vec![2, 8]))]) })),
+        ("CompareState", plain(world::servers::compare(2, 512, 7))),
         ("StartEpoch", plain(StartEpoch { epoch: 2, keys: BTreeMap::from([(1, Bytes(vec![2, 9]))]) })),
     ]
 }
@@ -44,4 +45,7 @@ pub(super) fn join(world: &mut World) {
     world.done(world::server_token("s5"));
     world.done(world::request_server(5, Some("s5")));
     world.done(world::server_token("s6"));
+    world.done(world::servers::compare(1, 256, 7));
+    world.done(world::servers::compare(2, 256, 7));
+    world.done(world::servers::compare(1, 512, 7));
 }
