@@ -18,6 +18,7 @@ pub mod id;
 mod index;
 pub mod limits;
 pub mod phase;
+pub mod planted;
 pub mod record;
 mod refound;
 pub mod refusal;

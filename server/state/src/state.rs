@@ -10,6 +10,7 @@ use crate::{
     command::Request,
     index::Index,
     limits,
+    planted::{Bug, is_planted},
     record::{
         BootstrapToken, BootstrapTokenState, Cluster, Comparison, EnrolmentToken, Errand, ErrandKind, ErrandState,
         Event, Fleet, Node, PhaseEntry, ServerRecord, ServerStanding, ServerToken, StepState,
@@ -143,7 +144,7 @@ impl State {
         request.check()?;
         self.forget_replies();
         let key = request.key();
-        if let Some(stored) = self.replies.get(&key) {
+        if let Some(stored) = self.replies.get(&key).filter(|_| !is_planted(Bug::RequestRepeated)) {
             let same = stored.digest == request.digest && stored.verb == verb.name();
             return if same { stored.reply.clone() } else { Err(Refusal::RequestReused(request.id)) };
         }

@@ -72,6 +72,12 @@ impl History {
         Ok(())
     }
 
+    /// How many operations have an unknown outcome.
+    #[must_use]
+    pub fn unknown(&self) -> usize {
+        self.operations.iter().filter(|operation| operation.ended == Ended::Unknown).count()
+    }
+
     /// Operations with an answer.
     pub fn answered(&self) -> impl Iterator<Item = (&Operation, Answer)> {
         self.operations.iter().filter_map(|operation| match operation.ended {

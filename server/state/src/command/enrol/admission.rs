@@ -2,6 +2,7 @@ use super::{Decision, Enrol, duplicates_of};
 use crate::{
     NodeId, NodeName, Refusal, State,
     facts::Facts,
+    planted::{Bug, is_planted},
     record::{
         Admission, Assurance, ClusterSpec, EnrolmentToken, Node, Placement, Pool, Role, Standing, Suggestion,
         TokenStanding,
@@ -122,6 +123,7 @@ impl Enrol {
 fn check_token(token: &EnrolmentToken, now_ms: u64) -> Result<(), Refusal> {
     match as_decided(token).standing(now_ms) {
         TokenStanding::Live => Ok(()),
+        TokenStanding::Spent if is_planted(Bug::SplitRedemption) => Ok(()),
         TokenStanding::Spent => Err(Refusal::TokenSpent(token.id.clone())),
         TokenStanding::Expired => Err(Refusal::TokenExpired(token.id.clone())),
         TokenStanding::Revoked => Err(Refusal::TokenRevoked(token.id.clone())),
