@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use muster_state::planted::{Bug, is_planted};
 use muster_state::{Change, Command, Refusal, Reply, Request, Stamp, State, VerbOf};
 use sha2::Sha256;
 
+use super::clock::{Clock as _, SystemClock};
 use super::error::ProposeError;
 use super::handle::Consensus;
 use super::machine::{Applied, Machine};
+use crate::process;
 
 /// Consensus on the fleet.
 pub type Fleet = Consensus<State>;
@@ -18,7 +21,7 @@ impl Machine for State {
     type Change = Change;
 
     fn apply(&mut self, _index: u64, stamp: Stamp, command: Command) -> Applied<Self::Reply, Change> {
-        let muster_state::Applied { reply, changes } = Self::apply(self, stamp, command);
+        let muster_state::Applied { reply, changes } = Self::apply(self, planted_time(stamp), command);
         Applied { reply, changes }
     }
 
@@ -41,6 +44,15 @@ impl Machine for State {
     fn from_snapshot(bytes: &[u8]) -> Result<Self, String> {
         Self::from_snapshot(bytes).map_err(|error| error.to_string())
     }
+}
+
+/// The entry's time, unless a bug is planted.
+fn planted_time(stamp: Stamp) -> Stamp {
+    if is_planted(Bug::ClockInApply) {
+        return Stamp { now_ms: SystemClock.now_ms() };
+    }
+    let chance = process::simulated().filter(|_| is_planted(Bug::ChanceInApply));
+    chance.map_or(stamp, |process| Stamp { now_ms: stamp.now_ms + process.random() % 2 })
 }
 
 impl Fleet {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use openraft::ServerState;
 use tokio::sync::watch;
 
+use super::legacy::Legacy;
 use super::machine::Machine;
 use super::types::{LogId, Raft};
 
@@ -19,6 +20,7 @@ pub(super) struct Leadership<M: Machine> {
     pub(super) raft: Raft<M>,
     pub(super) applied: watch::Receiver<Option<LogId>>,
     pub(super) term: watch::Sender<Option<u64>>,
+    pub(super) legacy: Legacy,
     /// Without a majority for so long, another server may lead.
     pub(super) lost_after: Duration,
 }
@@ -33,8 +35,7 @@ impl<M: Machine> Leadership<M> {
                 let alone = group.membership_config.membership().voter_ids().count() == 1;
                 (group.state == ServerState::Leader, group.vote.leader_id.term, alone)
             };
-            // The first entry of a term is the leader's own, so what is in the state after it holds all that was committed before.
-            let caught_up = self.applied.borrow_and_update().is_some_and(|id| id.leader_id.term == term);
+            let caught_up = self.applied.borrow_and_update().is_some_and(|id| self.legacy.is_held(id, term));
             let may_act = leads && caught_up && (alone || self.has_majority());
             let now = may_act.then_some(term);
             self.term.send_if_modified(|before| std::mem::replace(before, now) != now);

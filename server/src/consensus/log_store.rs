@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use muster_state::planted::{Bug, is_planted};
 use openraft::storage::{LogFlushed, LogState, RaftLogStorage};
 use openraft::{EntryPayload, RaftLogReader, StorageIOError};
 
@@ -191,7 +192,7 @@ impl<M: Machine> RaftLogStorage<TypeConfig<M>> for LogStore<M> {
     }
 
     async fn read_committed(&mut self) -> Result<Option<LogId>, StorageError> {
-        Ok(self.committed)
+        Ok(if is_planted(Bug::CommittedTooFar) { self.last } else { self.committed })
     }
 
     async fn append<I>(&mut self, entries: I, callback: LogFlushed<TypeConfig<M>>) -> Result<(), StorageError>
@@ -232,7 +233,9 @@ impl<M: Machine> RaftLogStorage<TypeConfig<M>> for LogStore<M> {
     async fn truncate(&mut self, log_id: LogId) -> Result<(), StorageError> {
         let failed = |error: storage::Error| StorageIOError::write_logs(&error);
         let last = self.log_id_before(log_id.index).await.map_err(failed)?;
-        self.reader.cache().truncate(log_id.index);
+        if !is_planted(Bug::StaleCache) {
+            self.reader.cache().truncate(log_id.index);
+        }
         self.reader.store.truncate(log_id.index).await.map_err(failed)?;
         self.last = last;
         Ok(())

@@ -63,7 +63,7 @@ impl<M: Machine> Consensus<M> {
     /// [`MembershipError`].
     pub async fn add_learner(&self, id: ServerId, peer: Peer) -> Result<(), MembershipError> {
         if leads(self.raft()) && self.status().members.contains_key(&id) {
-            return Ok(());
+            return self.settled().await;
         }
         self.change(ChangeMembers::AddNodes([(id, peer)].into())).await
     }
@@ -96,7 +96,7 @@ impl<M: Machine> Consensus<M> {
     /// [`MembershipError`].
     pub async fn finish_joint(&self) -> Result<(), MembershipError> {
         if !self.status().joint {
-            return Ok(());
+            return self.settled().await;
         }
         // Adding nobody to the newer configuration makes it the only one.
         self.change(ChangeMembers::AddVoterIds(BTreeSet::new())).await
@@ -109,7 +109,7 @@ impl<M: Machine> Consensus<M> {
     /// [`MembershipError`].
     pub async fn remove(&self, id: ServerId) -> Result<(), MembershipError> {
         let status = self.status();
-        let Some(member) = status.members.get(&id) else { return Ok(()) };
+        let Some(member) = status.members.get(&id) else { return self.settled().await };
         if member.voter {
             let voters: BTreeSet<_> = status.voters().filter(|voter| *voter != id).collect();
             self.change_voters(voters).await?;
@@ -180,6 +180,16 @@ impl<M: Machine> Consensus<M> {
                 tracing::info!(to, "leadership could not be handed over; the others elect");
             }
         }
+    }
+
+    /// A group that looks as it was asked to is not there yet while the entry that makes it so may still be lost.
+    async fn settled(&self) -> Result<(), MembershipError> {
+        let looked = self.raft().with_raft_state(|state| {
+            let members = &state.membership_state;
+            members.effective().log_id() == members.committed().log_id()
+        });
+        let is_settled = looked.await.map_err(|_| MembershipError::Unavailable)?;
+        if is_settled { Ok(()) } else { Err(MembershipError::Busy) }
     }
 
     async fn change(&self, change: ChangeMembers<ServerId, Peer>) -> Result<(), MembershipError> {

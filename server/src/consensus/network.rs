@@ -14,6 +14,7 @@ use openraft::raft::{AppendEntriesResponse, InstallSnapshotResponse, VoteRespons
 use super::codec;
 use super::contacts::Contacts;
 use super::machine::Machine;
+use super::rerun::Ballots;
 use super::transport::{Append, Ballot, SnapshotChunk, Transport, TransportError};
 use super::types::{Peer, ServerId, TypeConfig};
 
@@ -29,13 +30,14 @@ pub struct Links<M, T> {
     id: ServerId,
     transport: T,
     contacts: Contacts,
+    ballots: Ballots,
     machine: PhantomData<fn() -> M>,
 }
 
 impl<M, T> Links<M, T> {
     /// Ways of server `id` over a transport.
-    pub(super) fn new(id: ServerId, transport: T, contacts: Contacts) -> Self {
-        Self { id, transport, contacts, machine: PhantomData }
+    pub(super) fn new(id: ServerId, transport: T, contacts: Contacts, ballots: Ballots) -> Self {
+        Self { id, transport, contacts, ballots, machine: PhantomData }
     }
 }
 
@@ -43,8 +45,8 @@ impl<M: Machine, T: Transport<M>> RaftNetworkFactory<TypeConfig<M>> for Links<M,
     type Network = Link<M, T>;
 
     async fn new_client(&mut self, to: ServerId, peer: &Peer) -> Link<M, T> {
-        let (transport, contacts) = (self.transport.clone(), self.contacts.clone());
-        Link { id: self.id, to, peer: peer.clone(), transport, contacts, machine: PhantomData }
+        let (transport, contacts, ballots) = (self.transport.clone(), self.contacts.clone(), self.ballots.clone());
+        Link { id: self.id, to, peer: peer.clone(), transport, contacts, ballots, machine: PhantomData }
     }
 }
 
@@ -55,6 +57,7 @@ pub struct Link<M, T> {
     peer: Peer,
     transport: T,
     contacts: Contacts,
+    ballots: Ballots,
     machine: PhantomData<fn() -> M>,
 }
 
@@ -131,7 +134,9 @@ impl<M: Machine, T: Transport<M>> RaftNetwork<TypeConfig<M>> for Link<M, T> {
 
     async fn vote(&mut self, rpc: Ballot, option: RPCOption) -> Result<VoteResponse<ServerId>, Failed<Infallible>> {
         let sent = Sent { action: RPCTypes::Vote, entries: 0, bytes: 0 };
-        self.deliver(sent, &option, async |within| self.transport.vote(self.to, &self.peer, rpc, within).await).await
+        let ballot = rpc.clone();
+        let asked = async |within| self.transport.vote(self.to, &self.peer, rpc, within).await;
+        self.deliver(sent, &option, asked).await.inspect(|answer| self.ballots.answered(&ballot, answer))
     }
 
     fn backoff(&self) -> Backoff {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use muster_state::planted::{Bug, is_planted};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::codec::{self, Rendered};
@@ -111,6 +112,10 @@ impl<M: Machine> Owed<M> {
     fn answer(self, outcome: &Outcome<M>) {
         match outcome.replies() {
             Ok(replies) => {
+                let mut replies: Vec<&M::Reply> = replies.iter().collect();
+                if is_planted(Bug::AnswersMixedUp) {
+                    replies.reverse();
+                }
                 for (caller, reply) in self.callers.into_iter().zip(replies) {
                     caller.answer(Ok(reply.clone()));
                 }

@@ -14,11 +14,13 @@ use super::clock::Clock;
 use super::courier::Courier;
 use super::error::ProposeError;
 use super::leadership::Leadership;
+use super::legacy::Legacy;
 use super::machine::Machine;
 use super::options::Timings;
 use super::outbox::{Outbox, Waiting};
 use super::proposer::{ARRIVED_MAX, Arrived, Proposer};
 use super::reads::{READS_MAX, Reads};
+use super::rerun::{Ballots, Rerun};
 use super::state_machine::Shared;
 use super::supervisor::Supervisor;
 use super::types::Raft;
@@ -135,6 +137,8 @@ pub(super) struct Tasks<'a, M: Machine> {
     pub(super) shared: &'a Arc<Shared<M>>,
     pub(super) outbox: &'a Arc<Outbox<M>>,
     pub(super) courier: &'a Arc<dyn Courier<M>>,
+    pub(super) ballots: &'a Ballots,
+    pub(super) legacy: Legacy,
 }
 
 /// The ways into the tasks, what they tell, and the tasks.
@@ -176,13 +180,15 @@ impl<M: Machine> Tasks<'_, M> {
             arrived,
             closing: closing.clone(),
         };
-        let reads =
-            Reads { raft: self.raft.clone(), courier: self.courier.clone(), applied: self.shared.applied(), queue };
-        let lost_after = timings.lost_after();
-        let watching = Leadership { raft: self.raft.clone(), applied: self.shared.applied(), term, lost_after };
+        let (applied, legacy) = (self.shared.applied(), self.legacy);
+        let reads = Reads { raft: self.raft.clone(), courier: self.courier.clone(), applied, queue, legacy };
+        let (applied, lost_after) = (self.shared.applied(), timings.lost_after());
+        let watching = Leadership { raft: self.raft.clone(), applied, term, legacy, lost_after };
         let supervisor = Supervisor { raft: self.raft.clone(), counters, snapshots, stopping: stopping.clone() };
-        // It ends with its queue, or with openraft.
+        let rerun = Rerun::new(self.raft.clone(), self.ballots, timings.election_min);
+        // These end with their queues, or with openraft.
         process::spawn(reads.run());
+        process::spawn(rerun.run());
         let parts = Parts {
             proposer: process::spawn(proposer.run()),
             helpers: vec![

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
+use muster_state::planted::{Bug, is_planted};
 use openraft::ServerState;
 use openraft::error::{CheckIsLeaderError, RaftError};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::error::{ForwardError, ReadError};
+use super::legacy::Legacy;
 use super::machine::Machine;
 use super::parcel::{Forwarded, Parcel};
 use super::proposer::Arrived;
@@ -24,6 +26,7 @@ pub struct PeerHandle<M: Machine> {
     shared: Arc<Shared<M>>,
     arrived: mpsc::Sender<Arrived<M>>,
     receiving: Arc<Mutex<Receiving>>,
+    legacy: Legacy,
 }
 
 impl<M: Machine> Clone for PeerHandle<M> {
@@ -33,6 +36,7 @@ impl<M: Machine> Clone for PeerHandle<M> {
             shared: self.shared.clone(),
             arrived: self.arrived.clone(),
             receiving: self.receiving.clone(),
+            legacy: self.legacy,
         }
     }
 }
@@ -52,8 +56,13 @@ impl From<NotAMember> for TransportError {
 }
 
 impl<M: Machine> PeerHandle<M> {
-    pub(super) fn new(raft: Raft<M>, shared: Arc<Shared<M>>, arrived: mpsc::Sender<Arrived<M>>) -> Self {
-        Self { raft, shared, arrived, receiving: Arc::default() }
+    pub(super) fn new(
+        raft: Raft<M>,
+        shared: Arc<Shared<M>>,
+        arrived: mpsc::Sender<Arrived<M>>,
+        legacy: Legacy,
+    ) -> Self {
+        Self { raft, shared, arrived, receiving: Arc::default(), legacy }
     }
 
     /// Takes entries or a heartbeat from a leader. A server that has no log yet takes them from any server of the fleet: that is
@@ -130,7 +139,7 @@ impl<M: Machine> PeerHandle<M> {
     /// [`NotAMember`].
     pub async fn read_index(&self, from: ServerId) -> Result<Result<u64, ReadError>, NotAMember> {
         self.admit_member(from)?;
-        Ok(read_index(&self.raft).await)
+        Ok(read_index(&self.raft, self.legacy).await)
     }
 
     /// Stands for election now, if this server votes and the sender is the leader, which hands over.
@@ -163,16 +172,14 @@ impl<M: Machine> PeerHandle<M> {
     }
 
     /// A server that lags may not know yet of one that joined, votes and leads since; refusing it would leave this one behind for
-    /// ever. Numbers only grow and are never used twice: one above all that were ever members is new, any other that is no member
-    /// has left. The wire has seen its certificate, which an operator approved.
+    /// ever. Only who is known to have left is refused, for a number is never used twice. Nothing else can be told from a number:
+    /// servers are approved in any order. The wire has seen its certificate, which an operator approved.
     fn admit_elector(&self, from: ServerId) -> Result<(), NotAMember> {
         if self.admit_member(from).is_ok() {
             return Ok(());
         }
-        let metrics = self.raft.metrics();
-        let highest_now = metrics.borrow().membership_config.nodes().map(|(id, _)| *id).max();
-        let highest = highest_now.max(Some(self.shared.read().highest_member));
-        let is_new = highest > Some(0) && Some(from) > highest;
+        let has_group = self.raft.metrics().borrow().membership_config.nodes().next().is_some();
+        let is_new = has_group && !self.shared.read().knows(from);
         if is_new { Ok(()) } else { Err(NotAMember { from }) }
     }
 
@@ -184,9 +191,13 @@ impl<M: Machine> PeerHandle<M> {
 }
 
 /// One quorum round: the index that a linearizable read must wait for.
-pub(super) async fn read_index<M: Machine>(raft: &Raft<M>) -> Result<u64, ReadError> {
+pub(super) async fn read_index<M: Machine>(raft: &Raft<M>, legacy: Legacy) -> Result<u64, ReadError> {
+    let alone = raft.metrics().borrow().last_applied.filter(|_| is_planted(Bug::ReadWithoutMajority) && leads(raft));
+    if let Some(id) = alone {
+        return Ok(id.index);
+    }
     match raft.get_read_log_id().await {
-        Ok((read, _)) => Ok(read.map_or(0, |id| id.index)),
+        Ok((read, _)) => Ok(read.map_or(0, |id| legacy.read_index(id))),
         Err(RaftError::APIError(CheckIsLeaderError::ForwardToLeader(to))) => {
             Err(ReadError::NotLeader { leader: to.leader_id })
         }

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::courier::Courier;
 use super::error::ReadError;
+use super::legacy::Legacy;
 use super::machine::Machine;
 use super::peer;
 use super::types::{LogId, Peer, Raft, ServerId};
@@ -32,6 +33,7 @@ pub(super) struct Reads<M: Machine> {
     pub(super) courier: Arc<dyn Courier<M>>,
     pub(super) applied: watch::Receiver<Option<LogId>>,
     pub(super) queue: mpsc::Receiver<oneshot::Sender<()>>,
+    pub(super) legacy: Legacy,
 }
 
 impl<M: Machine> Reads<M> {
@@ -72,7 +74,7 @@ impl<M: Machine> Reads<M> {
     /// Up to where everything acknowledged reaches, by the word of a leader that a majority has just confirmed.
     async fn confirmed(&self) -> Result<u64, ReadError> {
         let Some((leader, peer)) = self.other_leader()? else {
-            let round = tokio::time::timeout(ROUND_WITHIN, peer::read_index(&self.raft)).await;
+            let round = tokio::time::timeout(ROUND_WITHIN, peer::read_index(&self.raft, self.legacy)).await;
             return round.unwrap_or(Err(ReadError::TimedOut));
         };
         match self.courier.read_index(leader, peer, ROUND_WITHIN).await {

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use muster_state::planted::{Bug, is_planted};
+
 use super::machine::Machine;
 use super::parcel::{Heading, Outcome, WINDOW};
 use super::types::ServerId;
@@ -66,10 +68,12 @@ impl<M: Machine> Settled<M> {
         if origin.generation > heard.generation {
             *heard = Heard::new(origin.generation);
         }
-        let outcome = match heard.replies.get(&origin.sequence) {
+        let outcome = match heard.replies.get(&origin.sequence).filter(|_| !is_planted(Bug::ParcelRepeated)) {
             Some(replies) => Outcome::Done(replies.clone()),
             None if origin.sequence < heard.floor => Outcome::Dead,
-            None if heading.fence.is_some_and(|fence| fence != term) => Outcome::Fenced,
+            None if heading.fence.is_some_and(|fence| fence != term) && !is_planted(Bug::FenceIgnored) => {
+                Outcome::Fenced
+            }
             None => {
                 let replies: Arc<[M::Reply]> = carry_out().into();
                 heard.remember(origin.sequence, replies.clone());

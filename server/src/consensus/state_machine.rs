@@ -2,10 +2,12 @@
 //!
 //! State is not durable by itself: at start it is rebuilt from the newest whole snapshot and the log after it.
 
+use std::collections::BTreeSet;
 use std::io::Cursor;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use muster_state::Stamp;
+use muster_state::planted::{Bug, is_planted};
 use openraft::storage::RaftStateMachine;
 use openraft::{EntryPayload, RaftSnapshotBuilder, StorageIOError};
 use tokio::sync::{broadcast, watch};
@@ -21,7 +23,7 @@ use super::trail::{Checkpoint, Trail};
 use super::types::{
     Entry, LogId, Membership, Part, ServerId, Snapshot, SnapshotMeta, StorageError, StoredMembership, TypeConfig,
 };
-use crate::process::{EndOnPanic, blocking};
+use crate::process::{self, EndOnPanic, blocking};
 use crate::storage::{
     self,
     snapshots::{self, Snapshots},
@@ -47,8 +49,8 @@ pub struct Current<M: Machine> {
     pub last_applied: Option<LogId>,
     /// The membership as of that entry.
     pub membership: StoredMembership,
-    /// The highest number of any server that ever was a member, as of that entry.
-    pub highest_member: ServerId,
+    /// Servers that were members and are none any more, as of that entry. A number is never given to another server.
+    left: BTreeSet<ServerId>,
     settled: Settled<M>,
     trail: Trail,
 }
@@ -57,17 +59,23 @@ impl<M: Machine> Current<M> {
     fn fresh() -> Self {
         let (last_applied, membership) = Default::default();
         let (settled, trail) = (Settled::default(), Trail::after(None));
-        Self { machine: M::default(), last_applied, membership, highest_member: 0, settled, trail }
+        Self { machine: M::default(), last_applied, membership, left: BTreeSet::new(), settled, trail }
     }
 
     fn is_member(&self, server: ServerId) -> bool {
         self.membership.membership().get_node(&server).is_some()
     }
 
+    /// Whether that server is a member as of the last entry, or was one before.
+    pub fn knows(&self, server: ServerId) -> bool {
+        self.is_member(server) || self.left.contains(&server)
+    }
+
     fn change_members(&mut self, id: LogId, membership: Membership) {
+        self.left.extend(self.membership.nodes().map(|(id, _)| *id));
         self.membership = StoredMembership::new(Some(id), membership);
         let members = self.membership.membership();
-        self.highest_member = members.nodes().map(|(id, _)| *id).max().unwrap_or(0).max(self.highest_member);
+        self.left.retain(|server| members.get_node(server).is_none());
         self.settled.keep_members(|server| members.get_node(&server).is_some());
     }
 }
@@ -168,7 +176,8 @@ impl<M: Machine> Shared<M> {
 
     fn replace(&self, current: Current<M>) {
         let settled = current.settled.clone();
-        *self.write() = current;
+        let kept = is_planted(Bug::InstalledOverOld).then(|| self.read().settled.clone());
+        *self.write() = Current { settled: kept.unwrap_or(current.settled), ..current };
         self.checkpoints.send_replace(Arc::default());
         let _ = self.updates.send(Update::Resync);
         if let Some(outbox) = self.outbox.get() {
@@ -225,13 +234,11 @@ impl<M: Machine> StateMachine<M> {
 }
 
 fn restore<M: Machine>(meta: &SnapshotMeta, state: &[u8]) -> Result<Current<M>, codec::Error> {
-    let (settled, highest_member, machine) = codec::parse_state::<M>(state)?;
+    let (settled, left, machine) = codec::parse_state::<M>(state)?;
     let machine = M::from_snapshot(machine).map_err(|detail| codec::Error::form("a snapshot's state", detail))?;
     let membership = meta.last_membership.clone();
-    // Earlier versions did not keep it.
-    let highest_member = membership.nodes().map(|(id, _)| *id).max().unwrap_or(0).max(highest_member);
     let (last_applied, trail) = (meta.last_log_id, Trail::after(meta.last_log_id.map(|id| id.index)));
-    Ok(Current { machine, last_applied, membership, highest_member, settled, trail })
+    Ok(Current { machine, last_applied, membership, left, settled, trail })
 }
 
 impl<M: Machine> RaftStateMachine<TypeConfig<M>> for StateMachine<M> {
@@ -271,7 +278,9 @@ impl<M: Machine> RaftStateMachine<TypeConfig<M>> for StateMachine<M> {
         let state = snapshot.into_inner();
         // Read it before it is saved: a snapshot this program cannot read must not become the newest.
         let current = restore(meta, &state).map_err(|error| unsaved(meta, &error))?;
-        save(self.snapshots.clone(), meta, state).await;
+        if !is_planted(Bug::InstalledNotSaved) {
+            save(self.snapshots.clone(), meta, state).await;
+        }
         self.shared.replace(current);
         Ok(())
     }
@@ -299,21 +308,26 @@ impl<M: Machine> RaftSnapshotBuilder<TypeConfig<M>> for SnapshotBuilder<M> {
         let meta = codec::snapshot_meta(current.last_applied, current.membership.clone());
         let rendered = blocking(move || {
             let machine = current.machine.to_snapshot().map_err(|detail| codec::Error::form("the state", detail))?;
-            codec::render_state(&current.settled, current.highest_member, &machine)
+            codec::render_state(&current.settled, &current.left, &machine)
         });
         let state = rendered.await.map_err(|error| unsaved(&meta, &error))?;
-        save(self.snapshots.clone(), &meta, state.clone()).await;
+        let saving = save(self.snapshots.clone(), &meta, state.clone());
+        if is_planted(Bug::PurgeBeforeSnapshot) {
+            process::spawn(saving);
+        } else {
+            saving.await;
+        }
         Ok(Snapshot::<M> { meta, snapshot: Box::new(Cursor::new(state)) })
     }
 }
 
 /// Durable on return: only then may openraft purge the log. A disk that fails ends the process at once; told through openraft
 /// it would end it too, but others would be acknowledged meanwhile.
-async fn save(snapshots: Snapshots, meta: &SnapshotMeta, state: Vec<u8>) {
+fn save(snapshots: Snapshots, meta: &SnapshotMeta, state: Vec<u8>) -> impl Future<Output = ()> + Send + use<> {
     let index = meta.last_log_id.map_or(0, |id| id.index);
     let snapshot = snapshots::Snapshot { index, meta: codec::render_meta(meta), state };
     let saved = move || snapshots.save(&snapshot).unwrap_or_else(|error| storage::end("a snapshot", &error));
-    blocking(saved).await;
+    blocking(saved)
 }
 
 fn unsaved(meta: &SnapshotMeta, error: &(impl std::error::Error + 'static)) -> StorageError {

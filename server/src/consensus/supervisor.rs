@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use muster_state::planted::{Bug, is_planted};
 use openraft::error::Fatal;
 
 use super::machine::Machine;
@@ -71,6 +72,10 @@ impl<M: Machine> Supervisor<M> {
     /// Purges up to the older of the two snapshots that are kept, so that the log always reaches back to it: should the newer
     /// one turn out damaged, nothing is lost.
     async fn purge(&self) -> Result<(), Fatal<u64>> {
+        let newest = self.raft.metrics().borrow().snapshot.filter(|_| is_planted(Bug::PurgeBeforeSnapshot));
+        if let Some(newest) = newest {
+            return self.raft.trigger().purge_log(newest.index).await;
+        }
         let snapshots = self.snapshots.clone();
         match process::blocking(move || snapshots.fallback()).await {
             Ok(Some(index)) => self.raft.trigger().purge_log(index).await,

@@ -189,6 +189,12 @@ async fn the_next_leader_finishes_a_joint_configuration() {
     group.stop().await;
 }
 
+async fn until_refused(ask: impl AsyncFn() -> bool) {
+    while !ask().await {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 async fn until_ok(mut attempt: impl AsyncFnMut() -> Result<(), MembershipError>) {
     while let Err(error) = attempt().await {
         assert_eq!(error, MembershipError::Busy);
@@ -217,6 +223,41 @@ async fn who_left_is_refused_and_a_server_without_a_log_votes_for_nobody() {
     let fresh = group.start(4).await.peer();
     assert!(fresh.vote(1, ballot()).await.is_err());
     assert!(fresh.append_entries(1, append()).await.is_ok());
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_approved_out_of_turn_is_heard_and_who_left_since_is_not() {
+    let mut group = Group::of(&[1, 2, 9], MANY).await;
+    let door = group.server(2).peer();
+    let ballot = || openraft::raft::VoteRequest::new(openraft::Vote::new(0, 8), None);
+    // It joined, votes and stands, and this server has not heard of it.
+    assert!(door.vote(8, ballot()).await.is_ok());
+    group.start(8).await;
+    group.server(1).add_learner(8, peer(8)).await.unwrap();
+    group.server(1).remove(8).await.unwrap();
+    until_refused(async || door.vote(8, ballot()).await.is_err()).await;
+    group.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_may_still_be_lost_is_not_said_to_be_made() {
+    let mut group = Group::of(&[1, 2, 3], MANY).await;
+    let leader = group.server(1);
+    group.start(4).await;
+    leader.add_learner(4, peer(4)).await.unwrap();
+    group.mesh.isolate(1);
+    // Nobody hears of it, so it stays open.
+    let removing = leader.remove(4);
+    let removed = until(|| (!leader.status().members.contains_key(&4)).then_some(()));
+    tokio::select! {
+        outcome = removing => panic!("{outcome:?}"),
+        () = removed => {}
+    }
+    assert_eq!(leader.remove(4).await, Err(MembershipError::Busy));
+    assert_eq!(leader.finish_joint().await, Err(MembershipError::Busy));
+    drop(leader);
+    group.mesh.mend();
     group.stop().await;
 }
 
