@@ -102,25 +102,26 @@ impl Fleet {
         self.ids[number]
     }
 
-    /// The place of the server that leads and that a majority follows.
+    /// The place of the server that leads, as servers know it that answer operators.
     ///
     /// # Errors
     /// If none does soon.
     pub fn leader(&self) -> Result<usize> {
-        self.leader_other_than(None)
+        eventually("a leader", SOON, || {
+            let status = self.json(&["status"]).map_err(|error| format!("{error:#}"))?;
+            let leader = number(&status["leaderId"]).map_err(|error| format!("{error:#}"))?;
+            self.ids.iter().position(|id| *id == leader).ok_or_else(|| "nobody leads".to_owned())
+        })
     }
 
-    /// The same, if it is not `old`.
+    /// The place of a server that says that it leads, if it is not `old`, which may think so too. It says so up to a second late.
     ///
     /// # Errors
-    /// As [`Fleet::leader`].
-    pub fn leader_other_than(&self, old: Option<usize>) -> Result<usize> {
-        eventually("a leader", SOON, || {
+    /// If none does soon.
+    pub fn leader_other_than(&self, old: usize) -> Result<usize> {
+        eventually("another leader", SOON, || {
             let leads = |number: &usize| self.figure(*number, "muster_raft_is_leader").is_ok_and(|leads| leads == 1.0);
-            (0..self.servers.len())
-                .filter(|number| Some(*number) != old)
-                .find(leads)
-                .ok_or_else(|| "nobody leads".to_owned())
+            (0..self.servers.len()).filter(|number| *number != old).find(leads).ok_or_else(|| "nobody leads".to_owned())
         })
     }
 

@@ -97,7 +97,7 @@ async fn a_leader_that_stood_still_finds_another_in_its_place_and_follows() -> R
         ground.begin("the leader stands still").await?;
         ground.fleet.servers[leader].pause()?;
         ground.go_on_at(&others(leader)).await?;
-        let next = ground.fleet.leader_other_than(Some(leader))?;
+        let next = ground.fleet.leader_other_than(leader)?;
         let term = ground.fleet.term(next)?;
         ground.fleet.servers[leader].go_on()?;
         ground.end().await?;
