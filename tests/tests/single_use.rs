@@ -5,12 +5,38 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use muster_tests::raw::{Answer, Applicant, Conversation};
-use muster_tests::{ClusterFile, SOON, Server, eventually_async};
+use muster_tests::{ClusterFile, Fleet, SOON, Server, eventually_async};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Machines that come with the same token.
 const REDEEMERS: usize = 64;
+
+/// Whoever machines come to.
+trait Doors: Send + Sync + 'static {
+    /// The server that a machine comes to.
+    fn of(&self, machine: usize) -> &Server;
+}
+
+impl Doors for Server {
+    fn of(&self, _: usize) -> &Server {
+        self
+    }
+}
+
+/// A fleet, without the servers that are dead.
+struct Living {
+    fleet: Fleet,
+    dead: Option<usize>,
+}
+
+impl Doors for Living {
+    fn of(&self, machine: usize) -> &Server {
+        let count = self.fleet.servers.len();
+        let at = machine % count;
+        &self.fleet.servers[if self.dead == Some(at) { (at + 1) % count } else { at }]
+    }
+}
 
 fn server_and_token() -> Result<(Server, String)> {
     let server = Server::founded()?;
@@ -25,14 +51,18 @@ fn applicants() -> Result<Vec<Arc<Applicant>>> {
 }
 
 /// Lets all come at once; gives the answers, or what broke, in their order.
-async fn all_at_once(server: &Arc<Server>, machines: &[Arc<Applicant>], token: &str) -> Result<Vec<Result<Answer>>> {
+async fn all_at_once(
+    server: &Arc<impl Doors>,
+    machines: &[Arc<Applicant>],
+    token: &str,
+) -> Result<Vec<Result<Answer>>> {
     let (_told, at_once) = watch::channel(true);
     half_when_told(server, machines, token, at_once).await
 }
 
 /// The same, but every other machine hears its challenge and then waits with its proof until it is told.
 async fn half_when_told(
-    server: &Arc<Server>,
+    server: &Arc<impl Doors>,
     machines: &[Arc<Applicant>],
     token: &str,
     told: watch::Receiver<bool>,
@@ -42,7 +72,7 @@ async fn half_when_told(
         let (server, machine, token, mut told) = (server.clone(), machine.clone(), token.to_owned(), told.clone());
         tasks.spawn(async move {
             let answer = async {
-                let mut conversation = Conversation::open(&server).await?;
+                let mut conversation = Conversation::open(server.of(number)).await?;
                 if number % 2 == 1 {
                     told.wait_for(|told| *told).await?;
                 }
@@ -55,6 +85,23 @@ async fn half_when_told(
     let mut answers: Vec<(usize, Result<Answer>)> = tasks.join_all().await;
     answers.sort_by_key(|(number, _)| *number);
     Ok(answers.into_iter().map(|(_, answer)| answer).collect())
+}
+
+/// Who got in.
+fn issued(answers: &[Result<Answer>]) -> BTreeSet<usize> {
+    (0..answers.len()).filter(|at| matches!(answers[*at], Ok(Answer::Issued(_)))).collect()
+}
+
+/// The winner is the same as before, and nobody else got in.
+fn one_winner(early: &BTreeSet<usize>, answers: &[Result<Answer>]) -> Result<usize> {
+    let late = issued(answers);
+    assert_eq!(late.len(), 1, "{late:?}");
+    assert!(early.is_subset(&late), "{early:?} got in before the kill, {late:?} after");
+    for answer in answers {
+        let word = answer.as_ref().map(Answer::word).unwrap_or("(broken)");
+        assert!(matches!(word, "(issued)" | "TokenSpent"), "{word}");
+    }
+    late.first().copied().context("nobody won")
 }
 
 /// One machine is a node, by this token; nobody else is anything.
@@ -104,9 +151,6 @@ async fn a_server_that_is_killed_while_64_redeem_one_token_lets_in_no_second_one
     let (answers, killed) = tokio::join!(first, killed);
     killed?;
     let answers = answers?;
-    let issued = |answers: &[Result<Answer>]| -> BTreeSet<usize> {
-        (0..REDEEMERS).filter(|at| matches!(answers[*at], Ok(Answer::Issued(_)))).collect()
-    };
     let early = issued(&answers);
     let broken = answers.iter().filter(|answer| answer.is_err()).count();
     println!("{} got in before the kill, {broken} got no answer", early.len());
@@ -116,13 +160,42 @@ async fn a_server_that_is_killed_while_64_redeem_one_token_lets_in_no_second_one
     restarted.kill_and_restart()?;
     // Everybody comes again with the same key and the same token: the winner gets the same answer, nobody else any.
     let answers = all_at_once(&server, &machines, &token).await?;
-    let late = issued(&answers);
-    assert_eq!(late.len(), 1, "{late:?}");
-    assert!(early.is_subset(&late), "{early:?} got in before the kill, {late:?} after");
-    for answer in &answers {
-        let word = answer.as_ref().map(Answer::word).unwrap_or("(broken)");
-        assert!(matches!(word, "(issued)" | "TokenSpent"), "{word}");
-    }
-    let winner = late.first().context("nobody won")?;
-    one_node(&server, &machines[*winner])
+    one_node(&server, &machines[one_winner(&early, &answers)?])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_killed_while_64_redeem_one_token_on_three_servers_lets_in_no_second_one() -> Result<()> {
+    let fleet = Fleet::of(3)?;
+    ClusterFile::new("prod").pool("worker", "worker", "token", &[]).apply(&fleet.servers[0])?;
+    let made = fleet.json(&["token", "create", "--pool", "worker"])?;
+    let token = made["token"].as_str().map(str::to_owned).context("no token was printed")?;
+    let leader = fleet.leader()?;
+    let (mut living, machines) = (Arc::new(Living { fleet, dead: None }), applicants()?);
+    let (tell, told) = watch::channel(false);
+    let first = half_when_told(&living, &machines, &token, told);
+    let victim = Arc::clone(&living);
+    let killed = async move {
+        let refused = eventually_async("the first refusal", SOON, async || {
+            let said = victim.fleet.servers.iter().any(|server| server.log().contains("TokenSpent"));
+            if said { Ok(()) } else { Err("none".to_owned()) }
+        });
+        refused.await?;
+        tell.send_replace(true);
+        victim.fleet.servers[leader].kill_process()
+    };
+    let (answers, killed) = tokio::join!(first, killed);
+    killed?;
+    let answers = answers?;
+    let early = issued(&answers);
+    let broken = answers.iter().filter(|answer| answer.is_err()).count();
+    println!("{} got in before the kill or over it, {broken} got no answer", early.len());
+    assert!(early.len() <= 1 && broken > 0, "{early:?} got in, {broken} got no answer");
+
+    // The two others let the same machines come again, with the same keys.
+    Arc::get_mut(&mut living).context("somebody still uses the fleet")?.dead = Some(leader);
+    let answers = all_at_once(&living, &machines, &token).await?;
+    let winner = one_winner(&early, &answers)?;
+    let living = Arc::get_mut(&mut living).context("somebody still uses the fleet")?;
+    living.fleet.servers[leader].kill_and_restart()?;
+    one_node(&living.fleet.servers[0], &machines[winner])
 }
