@@ -2,7 +2,7 @@
 //!
 //! Real are: consensus with everything in it, the durability layer over a simulated disk, the state, snapshots and the
 //! witness in files. Simulated are: the wire ([`network`], [`weather`]), the disk under the log ([`disk`]), clocks ([`clock`]), and
-//! what a process is ([`process`]).
+//! what a process is ([`process`], and [`turnstile`] for the order in which its tasks run).
 //!
 //! Reading order: [`plan`] (what a seed means), [`run`] (one run, from an empty disk to the judgement) with [`group`] and
 //! [`server`], [`trouble`] (faults), [`client`] and [`conductor`]; [`objects`] (what clients work on) and [`commands`] (in Muster's own
@@ -28,6 +28,7 @@ pub mod process;
 pub mod run;
 pub mod server;
 pub mod trouble;
+pub mod turnstile;
 pub mod weather;
 
 pub use plan::Plan;

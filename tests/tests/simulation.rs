@@ -5,9 +5,17 @@
 //! CONTRIBUTING.md. A seed that fails is kept in `target/simulation`; its `.json` in `tests/vectors/simulation` makes a test.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use muster_tests::simulation::campaign::{self, Record};
-use muster_tests::simulation::{Outcome, run};
+use muster_tests::simulation::{Outcome, Plan, run};
+
+/// Which bug is planted holds for the whole process.
+static PLANTED: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    PLANTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Seeds in the usual test command.
 const SEEDS: u64 = 200;
@@ -29,9 +37,9 @@ fn describe(failed: &[Outcome]) -> String {
     failed.iter().map(one).collect::<Vec<_>>().join("\n")
 }
 
-#[cfg(not(feature = "planted-bugs"))]
 #[test]
 fn nothing_is_lost_doubled_or_stale_whatever_goes_wrong() {
+    let _alone = alone();
     let (first, count) = (setting("SIMULATION_FIRST", 0), setting("SIMULATION_SEEDS", SEEDS));
     let summary = campaign::run_seeds(first, count, false);
     println!("{summary}");
@@ -40,9 +48,22 @@ fn nothing_is_lost_doubled_or_stale_whatever_goes_wrong() {
     assert!(summary.answered as u64 > 100 * count, "{summary}");
 }
 
-#[cfg(not(feature = "planted-bugs"))]
+#[test]
+fn a_seed_means_the_same_run_each_time() {
+    let _alone = alone();
+    let first = setting("SIMULATION_FIRST", 1_000_000);
+    for seed in first..first + setting("SIMULATION_TWINS", 4) {
+        let plan = Plan::of(seed);
+        let (one, other) = (run(&plan), run(&plan));
+        let first = one.lines.iter().zip(&other.lines).find(|(one, other)| one != other);
+        assert_eq!(first, None, "seed {seed}");
+        assert_eq!((one.trace, &one.history), (other.trace, &other.history), "seed {seed}");
+    }
+}
+
 #[test]
 fn failures_of_the_past_stay_mended() {
+    let _alone = alone();
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors/simulation");
     let files = std::fs::read_dir(directory).unwrap().map(|file| file.unwrap().path());
     let mut records = 0;
@@ -63,6 +84,7 @@ fn failures_of_the_past_stay_mended() {
 #[test]
 fn every_planted_bug_is_caught_within_five_hundred_seeds() {
     use muster_state::planted::{Bug, plant};
+    let _alone = alone();
     let wanted = std::env::var("PLANTED_BUG").ok();
     let mut missed = Vec::new();
     // What a bug does to openraft's own assertions is no news here.

@@ -52,6 +52,8 @@ pub enum Bug {
     GenerationForgotten,
     /// Parcels: what was meant for one term is carried out in another.
     FenceIgnored,
+    /// Reads: a leader that goes on after a start takes what it noted as committed for all that was.
+    LegacyForgotten,
 }
 
 impl Bug {
@@ -80,6 +82,7 @@ impl Bug {
         Self::ParcelsNotInSnapshot,
         Self::GenerationForgotten,
         Self::FenceIgnored,
+        Self::LegacyForgotten,
     ];
 }
 

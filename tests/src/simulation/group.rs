@@ -14,6 +14,7 @@ use super::journal::Journal;
 use super::network::Network;
 use super::plan::{Plan, Victim};
 use super::server::{Asked, Server};
+use super::turnstile::Turnstile;
 
 /// Between two looks at the group.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
@@ -32,6 +33,8 @@ pub struct Group {
     pub journal: Arc<Journal>,
     /// What is between the servers.
     pub network: Arc<Network>,
+    /// Through which all servers' tasks go.
+    pub turnstile: Arc<Turnstile>,
     /// Told when something was found that must never be.
     pub broken: Notify,
     /// What leaders proposed.
@@ -64,6 +67,7 @@ impl Group {
         let group = Self {
             journal,
             network,
+            turnstile: Arc::default(),
             broken: Notify::new(),
             deeds: Deeds::default(),
             seed: plan.seed,
@@ -94,7 +98,9 @@ impl Group {
             }
             None => next,
         };
-        let server = Server::new(id, self.seed, self.snapshot_every, self.network.clone(), self.deeds.clone());
+        let of_run = (self.seed, self.snapshot_every);
+        let (network, turnstile) = (self.network.clone(), self.turnstile.clone());
+        let server = Server::new(id, of_run, network, turnstile, self.deeds.clone());
         inner.servers.insert(id, server.clone());
         server
     }

@@ -7,6 +7,8 @@ use std::time::Duration;
 use muster_server::process::Simulated;
 use tokio::task::AbortHandle;
 
+use super::turnstile::Turnstile;
+
 /// Task handles beyond which those of finished tasks are let go.
 const TASKS_KEPT: usize = 256;
 
@@ -14,6 +16,7 @@ const TASKS_KEPT: usize = 256;
 #[derive(Debug)]
 pub struct Process {
     life: Mutex<Life>,
+    turnstile: Arc<Turnstile>,
 }
 
 #[derive(Debug)]
@@ -48,7 +51,7 @@ pub struct Range {
 impl Process {
     /// A process that runs.
     #[must_use]
-    pub fn new(seed: u64, disk: Range) -> Arc<Self> {
+    pub fn new(seed: u64, disk: Range, turnstile: Arc<Turnstile>) -> Arc<Self> {
         let life = Life {
             tasks: Vec::new(),
             sleepers: Vec::new(),
@@ -57,7 +60,7 @@ impl Process {
             random: fastrand::Rng::with_seed(seed),
             disk,
         };
-        Arc::new(Self { life: Mutex::new(life) })
+        Arc::new(Self { life: Mutex::new(life), turnstile })
     }
 
     fn life(&self) -> MutexGuard<'_, Life> {
@@ -134,7 +137,8 @@ impl Simulated for Process {
             life.sleepers.push(waker.clone());
             return false;
         }
-        true
+        drop(life);
+        self.turnstile.admits(waker)
     }
 
     fn random(&self) -> u64 {
@@ -163,6 +167,12 @@ mod tests {
 
     const AT_ONCE: Range = Range { least: Duration::ZERO, most: Duration::ZERO };
 
+    fn mk_process() -> Arc<Process> {
+        let turnstile = Arc::new(Turnstile::default());
+        tokio::spawn(turnstile.clone().keep());
+        Process::new(1, AT_ONCE, turnstile)
+    }
+
     /// Counts up each millisecond, in a task that a task of the process has spawned.
     fn counting(process: &Arc<Process>) -> Arc<AtomicU32> {
         let count = Arc::new(AtomicU32::new(0));
@@ -186,7 +196,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_killed_process_never_runs_again_nor_do_its_children() {
-        let process = Process::new(1, AT_ONCE);
+        let process = mk_process();
         let count = counting(&process);
         assert!(after_ten_ms(&count).await >= 9);
         process.kill();
@@ -198,7 +208,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stopped_process_goes_on_after_the_last_stop_is_taken_back() {
-        let process = Process::new(1, AT_ONCE);
+        let process = mk_process();
         let count = counting(&process);
         process.stop();
         process.stop();
@@ -211,7 +221,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_process_that_ends_itself_says_why_and_runs_no_more() {
-        let process = Process::new(1, AT_ONCE);
+        let process = mk_process();
         let count = counting(&process);
         let ending = spawn_in(process.clone(), async { process::end("enough") });
         assert!(ending.await.is_err());

@@ -14,6 +14,7 @@ use super::conductor::{self, Deeds};
 use super::disk::Disk;
 use super::network::{Door, Network, Wire};
 use super::process::{Ended, Process, Range};
+use super::turnstile::Turnstile;
 
 /// How long a healthy disk takes.
 const HEALTHY: Range = Range { least: Duration::from_micros(100), most: Duration::from_millis(2) };
@@ -31,6 +32,7 @@ pub struct Server {
     seed: u64,
     snapshot_every: u64,
     network: Arc<Network>,
+    turnstile: Arc<Turnstile>,
     deeds: Deeds,
     life: Mutex<Life>,
 }
@@ -76,15 +78,22 @@ impl<R> Asked<R> {
 }
 
 impl Server {
-    /// A server with an empty disk, not running. Its files lie in memory where the machine has such a place.
+    /// A server with an empty disk, not running; with the seed of its run and the entries between two snapshots. Its files lie in memory where the machine has such a place.
     ///
     /// # Panics
     /// If no directory can be made.
     #[must_use]
-    pub fn new(id: ServerId, seed: u64, snapshot_every: u64, network: Arc<Network>, deeds: Deeds) -> Arc<Self> {
+    pub fn new(
+        id: ServerId,
+        (seed, snapshot_every): (u64, u64),
+        network: Arc<Network>,
+        turnstile: Arc<Turnstile>,
+        deeds: Deeds,
+    ) -> Arc<Self> {
         let home = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory can be made");
         let (clock, disk) = (Arc::new(SteppedClock::new()), Disk::default());
-        Arc::new(Self { id, clock, disk, home, seed, snapshot_every, network, deeds, life: Mutex::default() })
+        let life = Mutex::default();
+        Arc::new(Self { id, clock, disk, home, seed, snapshot_every, network, turnstile, deeds, life })
     }
 
     fn life(&self) -> MutexGuard<'_, Life> {
@@ -102,7 +111,8 @@ impl Server {
                 return Ok(());
             }
             life.starts += 1;
-            let process = Process::new(self.seed ^ (self.id << 40) ^ (life.starts << 20), life.slow.unwrap_or(HEALTHY));
+            let (seed, disk) = (self.seed ^ (self.id << 40) ^ (life.starts << 20), life.slow.unwrap_or(HEALTHY));
+            let process = Process::new(seed, disk, self.turnstile.clone());
             life.process = Some(process.clone());
             (process, self.options())
         };
