@@ -57,7 +57,7 @@ impl Trail {
 
     /// An entry was applied. `true`: it was the last of its window.
     pub(super) fn applied<M: Machine>(&mut self, index: u64, term: u64, machine: &M, changes: &[M::Change]) -> bool {
-        let is_last = index % WINDOW_ENTRIES == 0;
+        let is_last = index.is_multiple_of(WINDOW_ENTRIES);
         if let Some(hash) = &mut self.open {
             hash.update(index.to_be_bytes());
             hash.update(term.to_be_bytes());

@@ -61,11 +61,14 @@ pub(in crate::consensus) fn render_state<M: Machine>(
     Ok([MAGIC.as_slice(), &length.to_be_bytes(), &book, machine].concat())
 }
 
+/// What is remembered of parcels, who has left for good, and the machine's own bytes.
+type Parts<'a, M> = (Settled<M>, BTreeSet<u64>, &'a [u8]);
+
 /// Takes apart what [`render_state`] made, or what was made before there was anything to remember.
 ///
 /// # Errors
 /// [`Error`].
-pub(in crate::consensus) fn parse_state<M: Machine>(bytes: &[u8]) -> Result<(Settled<M>, BTreeSet<u64>, &[u8]), Error> {
+pub(in crate::consensus) fn parse_state<M: Machine>(bytes: &[u8]) -> Result<Parts<'_, M>, Error> {
     let what = "what a snapshot remembers of parcels";
     let Some(rest) = bytes.strip_prefix(MAGIC) else { return Ok((Settled::default(), BTreeSet::new(), bytes)) };
     let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(|| Error::form(what, "cut short"))?;
