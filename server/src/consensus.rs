@@ -8,7 +8,7 @@
 //! Reading order: [`machine`] (what is replicated; [`fleet`] is the real one), [`handle`] (the front door), [`batcher`] (many commands, one entry),
 //! [`codec`] (the frozen bytes; the only conversions), [`log_store`] and [`state_machine`] (openraft's two traits),
 //! [`transport`] (what is asked of a wire) with [`network`] (openraft's side of it) and [`peer`] (the receiving side),
-//! [`membership`] (who belongs to the group), [`supervisor`] (a dead core ends the process).
+//! [`membership`] (who belongs to the group), [`elector`] (who stands when no leader is heard), [`supervisor`] (a dead core ends the process).
 //!
 //! Absent on purpose: what a command means (`muster-state`), who may send it (`api`), bytes and connections between servers
 //! (`peers`), wall-clock reads outside [`clock`].
@@ -19,6 +19,7 @@ pub mod clock;
 pub mod codec;
 mod contacts;
 mod courier;
+mod elector;
 mod error;
 pub mod fleet;
 pub mod handle;
@@ -39,10 +40,10 @@ pub mod peer;
 mod proposer;
 mod reads;
 mod receiving;
-mod rerun;
 pub mod runtime;
 mod seed;
 mod settled;
+mod signs;
 pub mod state_machine;
 pub mod status;
 mod supervisor;

@@ -192,7 +192,11 @@ impl Fleet {
         self.figure(number, "muster_raft_term")
     }
 
-    fn figure(&self, number: usize, name: &str) -> Result<f64> {
+    /// A figure of a server's metrics, by its name and labels as Prometheus reads them.
+    ///
+    /// # Errors
+    /// If it does not say.
+    pub fn figure(&self, number: usize, name: &str) -> Result<f64> {
         let (_, figures) = self.servers[number].http("/metrics")?;
         figure(&figures, name).with_context(|| format!("no {name}"))
     }

@@ -2,14 +2,15 @@
 //!
 //! In reading order: `binaries` builds what is tested, `process` starts and kills it, [`Server`] is a server with an
 //! operator beside it, [`Fleet`] several of them, [`Machine`] a rehearsed machine, [`eventually`] the only way to wait. [`raw`] speaks to a server
-//! without any program of ours in between, [`Operators`] work on a fleet and know what was acknowledged, [`network`] is a network with
-//! faults, and [`secrets`] looks for every secret of a fleet where it must not be. [`house`]
-//! reads the repository itself.
+//! without any program of ours in between, [`Operators`] work on a fleet and know what was acknowledged, a [`Crowd`] of them insists
+//! while an [`Ordeal`] kills servers, [`network`] is a network with faults, and [`secrets`] looks for every secret of a fleet where it
+//! must not be. [`house`] reads the repository itself.
 //!
 //! Deliberately absent: expectations. What must hold is said in the scenarios (`tests/*.rs`).
 
 mod binaries;
 mod cluster_file;
+mod crowd;
 pub mod disk;
 mod eventually;
 mod fleet;
@@ -18,6 +19,7 @@ mod loopback;
 mod machine;
 pub mod network;
 mod operators;
+mod ordeal;
 mod process;
 pub mod raw;
 mod sampler;
@@ -27,10 +29,12 @@ pub mod simulation;
 
 pub use binaries::{Binaries, binaries};
 pub use cluster_file::{ClusterFile, Enrolment};
+pub use crowd::{Crowd, Pace};
 pub use eventually::{MOMENT, SOON, WHILE, eventually, eventually_async};
 pub use fleet::Fleet;
 pub use machine::Machine;
 pub use operators::{Operators, Work};
+pub use ordeal::{FailOver, Ordeal};
 pub use process::Output;
 pub use sampler::Sampler;
 pub use server::{Door, Server, ServerSettings, demo};

@@ -12,6 +12,7 @@
  *     root                  the identity of SHIM_ROOT.
  *   An identity is inode number and birth, so a rename, a removal or a new file counts only once its directory was
  *   synchronised, as POSIX has it. An empty SHIM_SHADOW begins with all that is there.
+ *   Without it, synchronisations are the kernel's own, after whatever else befalls them.
  * SHIM_OFF=<file>           Once this file exists the power is off: nothing reaches the shadow and no call of fsync returns.
  *                           Several processes that share it lose power at the same instant; then kill them.
  * SHIM_CUT_AT=<k>           The k-th synchronisation does not happen: SHIM_OFF is made instead, and the process ends.
@@ -249,10 +250,13 @@ static void stall(void) {
 
 /* ---- calls of the program ---- */
 
+/* What the kernel does. With a shadow it is not asked: the shadow is the disk. */
+static int truly(int fd) { return shadow ? 0 : (int)syscall(SYS_fsync, fd); }
+
 static int synchronise(int fd) {
     char path[PATH_BYTES], name[IDENTITY_BYTES];
     int is_directory;
-    if (!is_below_root(fd, path) || identity(fd, "", name, &is_directory) != 0) return 0;
+    if (!is_below_root(fd, path) || identity(fd, "", name, &is_directory) != 0) return truly(fd);
     stall();
     pthread_mutex_lock(&lock);
     int result = fate(fd, name, path);
@@ -264,7 +268,7 @@ static int synchronise(int fd) {
     pthread_mutex_unlock(&lock);
     if (ended) for_ever();
     if (result != 0) errno = EIO;
-    return result;
+    return result == 0 ? truly(fd) : result;
 }
 
 int fsync(int fd) { return synchronise(fd); }
@@ -274,8 +278,8 @@ int fdatasync(int fd) { return synchronise(fd); }
 int sync_file_range(int fd, off64_t offset, off64_t length, unsigned flags) {
     char path[PATH_BYTES], name[IDENTITY_BYTES];
     int is_directory;
-    (void)flags;
-    if (shadow && is_below_root(fd, path) && identity(fd, "", name, &is_directory) == 0) {
+    if (!shadow) return (int)syscall(SYS_sync_file_range, fd, offset, length, flags);
+    if (is_below_root(fd, path) && identity(fd, "", name, &is_directory) == 0) {
         pthread_mutex_lock(&lock);
         keep_range(fd, name, offset, length);
         pthread_mutex_unlock(&lock);

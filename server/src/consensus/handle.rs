@@ -21,7 +21,7 @@ use super::options::{self, Options, Timings};
 use super::outbox::{Caller, Outbox, Slip, Waiting};
 use super::parts::{self, Disk, Queues, Running, STOP_WAIT_MAX};
 use super::peer::PeerHandle;
-use super::rerun::Ballots;
+use super::signs::Signs;
 use super::state_machine::{Shared, StateMachine};
 use super::status::Status;
 use super::trail::Checkpoint;
@@ -85,24 +85,18 @@ impl<M: Machine> Consensus<M> {
         let config = Arc::new(options::config(snapshot_every, timings)?);
         let contacts = Contacts::default();
         let courier: Arc<dyn Courier<M>> = Arc::new(transport.clone());
-        let ballots = Ballots::new();
-        let links = Links::new(id, transport, contacts.clone(), ballots.clone());
+        let signs = Signs::new();
+        let links = Links::new(id, transport, contacts.clone(), signs.clone());
         let raft = Raft::<M>::new(id, config, links, log, machine).await.map_err(core)?;
         elect_if_alone(&raft, id).await?;
-        let tasks = parts::Tasks {
-            raft: &raft,
-            shared: &shared,
-            outbox: &outbox,
-            courier: &courier,
-            ballots: &ballots,
-            legacy,
-        };
+        let tasks =
+            parts::Tasks { raft: &raft, shared: &shared, outbox: &outbox, courier: &courier, signs: &signs, legacy };
         let disk = Disk { storage, directory };
         let started = tasks.start(clock, timings, counters.clone(), snapshots, disk);
         Ok(Self {
             inner: Arc::new(Inner {
                 id,
-                peer: PeerHandle::new(raft.clone(), shared.clone(), started.arrivals, legacy),
+                peer: PeerHandle::new(raft.clone(), shared.clone(), started.arrivals, legacy, signs),
                 raft,
                 courier,
                 timings,

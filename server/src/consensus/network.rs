@@ -14,7 +14,7 @@ use openraft::raft::{AppendEntriesResponse, InstallSnapshotResponse, VoteRespons
 use super::codec;
 use super::contacts::Contacts;
 use super::machine::Machine;
-use super::rerun::Ballots;
+use super::signs::Signs;
 use super::transport::{Append, Ballot, SnapshotChunk, Transport, TransportError};
 use super::types::{Peer, ServerId, TypeConfig};
 
@@ -30,14 +30,14 @@ pub struct Links<M, T> {
     id: ServerId,
     transport: T,
     contacts: Contacts,
-    ballots: Ballots,
+    signs: Signs,
     machine: PhantomData<fn() -> M>,
 }
 
 impl<M, T> Links<M, T> {
     /// Ways of server `id` over a transport.
-    pub(super) fn new(id: ServerId, transport: T, contacts: Contacts, ballots: Ballots) -> Self {
-        Self { id, transport, contacts, ballots, machine: PhantomData }
+    pub(super) fn new(id: ServerId, transport: T, contacts: Contacts, signs: Signs) -> Self {
+        Self { id, transport, contacts, signs, machine: PhantomData }
     }
 }
 
@@ -45,8 +45,8 @@ impl<M: Machine, T: Transport<M>> RaftNetworkFactory<TypeConfig<M>> for Links<M,
     type Network = Link<M, T>;
 
     async fn new_client(&mut self, to: ServerId, peer: &Peer) -> Link<M, T> {
-        let (transport, contacts, ballots) = (self.transport.clone(), self.contacts.clone(), self.ballots.clone());
-        Link { id: self.id, to, peer: peer.clone(), transport, contacts, ballots, machine: PhantomData }
+        let (transport, contacts, signs) = (self.transport.clone(), self.contacts.clone(), self.signs.clone());
+        Link { id: self.id, to, peer: peer.clone(), transport, contacts, signs, machine: PhantomData }
     }
 }
 
@@ -57,7 +57,7 @@ pub struct Link<M, T> {
     peer: Peer,
     transport: T,
     contacts: Contacts,
-    ballots: Ballots,
+    signs: Signs,
     machine: PhantomData<fn() -> M>,
 }
 
@@ -136,7 +136,7 @@ impl<M: Machine, T: Transport<M>> RaftNetwork<TypeConfig<M>> for Link<M, T> {
         let sent = Sent { action: RPCTypes::Vote, entries: 0, bytes: 0 };
         let ballot = rpc.clone();
         let asked = async |within| self.transport.vote(self.to, &self.peer, rpc, within).await;
-        self.deliver(sent, &option, asked).await.inspect(|answer| self.ballots.answered(&ballot, answer))
+        self.deliver(sent, &option, asked).await.inspect(|answer| self.signs.answered(&ballot, answer))
     }
 
     fn backoff(&self) -> Backoff {

@@ -70,8 +70,8 @@ impl<T> Options<T> {
 
 /// How long things take between servers. All servers of a group should have the same.
 ///
-/// A follower stands for election when it has heard nothing for `election_max` (a lease, in which it votes for nobody either)
-/// plus a time of its own between `election_min` and `election_max`.
+/// A follower stands for election when it has heard no leader for `election_max` (a lease, in which it votes for nobody either)
+/// plus a time between `election_min` and `election_max` that is drawn anew each time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timings {
     /// Between two heartbeats, and how long an answer to one may take.
@@ -111,6 +111,8 @@ pub(super) fn config(snapshot_every: u64, timings: Timings) -> Result<Config, Op
         install_snapshot_timeout: millis(SNAPSHOT_CHUNK_WITHIN),
         // By count here, by bytes in `LogStore::limited_get_log_entries`.
         max_payload_entries: MESSAGE_ENTRIES_MAX,
+        // The elector stands.
+        enable_elect: false,
         snapshot_max_chunk_size: SNAPSHOT_CHUNK_BYTES as u64,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(snapshot_every.max(1)),
         // Above the distance between snapshots, else a snapshot could not help a peer that lags.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::batcher;
 use super::clock::Clock;
 use super::courier::Courier;
+use super::elector::Elector;
 use super::error::ProposeError;
 use super::leadership::Leadership;
 use super::legacy::Legacy;
@@ -20,7 +21,7 @@ use super::options::Timings;
 use super::outbox::{Outbox, Waiting};
 use super::proposer::{ARRIVED_MAX, Arrived, Proposer};
 use super::reads::{READS_MAX, Reads};
-use super::rerun::{Ballots, Rerun};
+use super::signs::Signs;
 use super::state_machine::Shared;
 use super::supervisor::Supervisor;
 use super::types::Raft;
@@ -137,7 +138,7 @@ pub(super) struct Tasks<'a, M: Machine> {
     pub(super) shared: &'a Arc<Shared<M>>,
     pub(super) outbox: &'a Arc<Outbox<M>>,
     pub(super) courier: &'a Arc<dyn Courier<M>>,
-    pub(super) ballots: &'a Ballots,
+    pub(super) signs: &'a Signs,
     pub(super) legacy: Legacy,
 }
 
@@ -184,15 +185,15 @@ impl<M: Machine> Tasks<'_, M> {
         let reads = Reads { raft: self.raft.clone(), courier: self.courier.clone(), applied, queue, legacy };
         let (applied, lost_after) = (self.shared.applied(), timings.lost_after());
         let watching = Leadership { raft: self.raft.clone(), applied, term, legacy, lost_after };
+        let elector = Elector { raft: self.raft.clone(), signs: self.signs.clone(), timings };
         let supervisor = Supervisor { raft: self.raft.clone(), counters, snapshots, stopping: stopping.clone() };
-        let rerun = Rerun::new(self.raft.clone(), self.ballots, timings.election_min);
-        // These end with their queues, or with openraft.
+        // It ends with its queue, or with openraft.
         process::spawn(reads.run());
-        process::spawn(rerun.run());
         let parts = Parts {
             proposer: process::spawn(proposer.run()),
             helpers: vec![
                 ("the watch on leadership", process::spawn(watching.run())),
+                ("the elector", process::spawn(elector.run())),
                 ("the supervisor", process::spawn(supervisor.run())),
             ],
             disk,

@@ -13,6 +13,7 @@ use super::machine::Machine;
 use super::parcel::{Forwarded, Parcel};
 use super::proposer::Arrived;
 use super::receiving::Receiving;
+use super::signs::Signs;
 use super::state_machine::Shared;
 use super::transport::{Append, Appended, Ballot, Installed, SnapshotChunk, TransportError, Voted};
 use super::types::{Raft, ServerId, Vote};
@@ -27,6 +28,7 @@ pub struct PeerHandle<M: Machine> {
     arrived: mpsc::Sender<Arrived<M>>,
     receiving: Arc<Mutex<Receiving>>,
     legacy: Legacy,
+    signs: Signs,
 }
 
 impl<M: Machine> Clone for PeerHandle<M> {
@@ -37,6 +39,7 @@ impl<M: Machine> Clone for PeerHandle<M> {
             arrived: self.arrived.clone(),
             receiving: self.receiving.clone(),
             legacy: self.legacy,
+            signs: self.signs.clone(),
         }
     }
 }
@@ -61,8 +64,9 @@ impl<M: Machine> PeerHandle<M> {
         shared: Arc<Shared<M>>,
         arrived: mpsc::Sender<Arrived<M>>,
         legacy: Legacy,
+        signs: Signs,
     ) -> Self {
-        Self { raft, shared, arrived, receiving: Arc::default(), legacy }
+        Self { raft, shared, arrived, receiving: Arc::default(), legacy, signs }
     }
 
     /// Takes entries or a heartbeat from a leader. A server that has no log yet takes them from any server of the fleet: that is
@@ -72,6 +76,10 @@ impl<M: Machine> PeerHandle<M> {
     /// [`NotAMember`].
     pub async fn append_entries(&self, from: ServerId, rpc: Append<M>) -> Result<Appended, NotAMember> {
         self.admit_leader(from)?;
+        // Here and not once it is carried out: a disk of this server's own that stalls is no silence of the leader's.
+        if rpc.vote >= self.raft.metrics().borrow().vote {
+            self.signs.heard_leader();
+        }
         Ok(self.raft.append_entries(rpc).await)
     }
 
@@ -81,7 +89,11 @@ impl<M: Machine> PeerHandle<M> {
     /// [`NotAMember`].
     pub async fn vote(&self, from: ServerId, rpc: Ballot) -> Result<Voted, NotAMember> {
         self.admit_elector(from)?;
-        Ok(self.raft.vote(rpc).await)
+        let voted = self.raft.vote(rpc.clone()).await;
+        if let Ok(answer) = &voted {
+            self.signs.answers(&rpc, answer);
+        }
+        Ok(voted)
     }
 
     /// Takes a chunk of a leader's snapshot. Chunks come in order; one that does not fit starts the transfer again. As with
@@ -100,6 +112,7 @@ impl<M: Machine> PeerHandle<M> {
             // The sender leads no more and learns it from this.
             return Ok(openraft::raft::InstallSnapshotResponse { vote });
         }
+        self.signs.heard_leader();
         let (vote, meta) = (chunk.vote, chunk.meta.clone());
         let whole = self.receiving.lock().await.take_in(chunk).map_err(RaftError::APIError)?;
         if let Some(state) = whole {

@@ -94,6 +94,15 @@ impl Server {
         Ok(())
     }
 
+    /// Puts its data directory on a disk that keeps its power, from its next start on.
+    ///
+    /// # Errors
+    /// Those of the operating system.
+    pub fn plug_past(&mut self, mains: &Mains) -> Result<()> {
+        self.disk = mains.bypass(&self.data_dir().canonicalize()?);
+        Ok(())
+    }
+
     /// Gives the disk that it was plugged into a fault, from its next start on.
     pub fn break_disk(&mut self, fault: &Fault) {
         self.fault = fault.variables();
