@@ -10,6 +10,7 @@ mod leading;
 mod listeners;
 mod observe;
 mod register;
+mod reseal;
 mod roster;
 mod unlock;
 
@@ -263,6 +264,7 @@ impl Running {
         tasks.spawn(register::run(group.ledger.clone(), start, ends.clone(), shutdown.clone()));
         tasks.spawn(follow::run(server.clone(), own.clone(), *id, ends.clone(), shutdown.clone()));
         tasks.spawn(own.clone().renew(server.clone(), shutdown.clone()));
+        tasks.spawn(reseal::run(server.clone(), shutdown.clone()));
         tasks.spawn(conductor::run(server.clone(), shutdown.clone()));
         let promote_after = config.server.promote_after.duration();
         tasks.spawn(membership::run(server.clone(), promote_after, shutdown.clone()));

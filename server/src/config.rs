@@ -98,6 +98,10 @@ pub struct Seal {
     /// The file that holds it. Without one: beside the data directory for `file` ([`Config::seal_path`]); the credential
     /// named `seal-key` for `credential`; the credential `seal-passphrase` or a question on the terminal for `passphrase`.
     pub path: Option<PathBuf>,
+    /// While the seal key is changed: the file with the one before, of the same kind. A start puts what is under it under the
+    /// present one and says when it may go.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PathBuf>,
 }
 
 /// A kind of source for the seal key.
@@ -254,12 +258,11 @@ impl Config {
     }
 
     fn check_seal(&self) -> Result<(), &'static str> {
-        match &self.seal.path {
-            Some(path) if path.starts_with(&self.server.data_dir) => {
-                Err("the seal key must not be in the data directory: whoever copies the data would have its key")
-            }
-            _ => Ok(()),
+        let mut files = self.seal.path.iter().chain(&self.seal.previous);
+        if files.any(|path| path.starts_with(&self.server.data_dir)) {
+            return Err("the seal key must not be in the data directory: whoever copies the data would have its key");
         }
+        Ok(())
     }
 
     /// The key file of `kind = "file"`: the one written out, or `<data_dir>-seal/key`, beside the data directory and never

@@ -169,7 +169,7 @@ impl Identity {
         }
         let sealing = muster_trust::sealing::SealingPrivateKey::from_bytes(&sealing)
             .map_err(|_| self.damaged("its sealing key is no key"))?;
-        Ok(Private { identity, own: OwnKeys { seal: seal_key, sealing } })
+        Ok(Private { identity, own: OwnKeys { seal: seal_key, before: None, sealing } })
     }
 
     /// What this server is remembered to be.
@@ -251,7 +251,7 @@ impl Private {
     fn generate(seal_key: SealKey) -> Result<Self, IdentityError> {
         let sealing = muster_trust::sealing::SealingPrivateKey::generate()
             .map_err(|_| IdentityError::Keep(SealError::Randomness))?;
-        Ok(Self { identity: IdentityKey::generate()?, own: OwnKeys { seal: seal_key, sealing } })
+        Ok(Self { identity: IdentityKey::generate()?, own: OwnKeys { seal: seal_key, before: None, sealing } })
     }
 }
 

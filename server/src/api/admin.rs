@@ -10,6 +10,7 @@ mod nodes;
 mod overview;
 mod permits;
 mod resolve;
+mod seal;
 mod servers;
 mod stream;
 mod tokens;
@@ -19,9 +20,10 @@ mod watch_nodes;
 use muster_proto::admin::v1::{
     ApplyClusterRequest, ApplyClusterResponse, ApproveNodeRequest, ApproveServerRequest, BackupPart, Cluster,
     ClusterList, CreateClusterRequest, CreateJoinCommandRequest, CreateServerTokenRequest, CreateTokenRequest, Event,
-    EventList, FollowLogsRequest, GetStatusRequest, ImportClusterRequest, JoinCommand, ListClustersRequest,
-    ListEventsRequest, ListNodesRequest, ListPermitsRequest, ListServersRequest, ListTokensRequest, LogLine, Node,
-    NodeList, NodeRequest, PermitList, RemoveServerRequest, RenewTokenRequest, RevokeTokenRequest, Server, ServerList,
+    EventList, FollowLogsRequest, GetSealRequest, GetStatusRequest, ImportClusterRequest, JoinCommand,
+    ListClustersRequest, ListEventsRequest, ListNodesRequest, ListPermitsRequest, ListServersRequest,
+    ListTokensRequest, LogLine, Node, NodeList, NodeRequest, OperatorCertificate, PermitList, RemoveServerRequest,
+    RenewOperatorRequest, RenewTokenRequest, RevokeTokenRequest, RotateDataKeyRequest, Seal, Server, ServerList,
     ServerRequest, Status as Overview, TakeBackupRequest, TakeSnapshotRequest, TakeSnapshotResponse, Token, TokenList,
     TransferLeaderRequest, TransferLeaderResponse, admin_service_server::AdminService,
 };
@@ -167,6 +169,18 @@ impl AdminService for Admin {
 
     async fn take_backup(&self, request: Request<TakeBackupRequest>) -> Answer<Self::TakeBackupStream> {
         backup::take(&self.server, request).await
+    }
+
+    async fn get_seal(&self, request: Request<GetSealRequest>) -> Answer<Seal> {
+        seal::get(&self.server, request)
+    }
+
+    async fn rotate_data_key(&self, request: Request<RotateDataKeyRequest>) -> Answer<Seal> {
+        seal::rotate(&self.server, request).await
+    }
+
+    async fn renew_operator(&self, request: Request<RenewOperatorRequest>) -> Answer<OperatorCertificate> {
+        seal::renew_operator(&self.server, request).await
     }
 }
 

@@ -22,6 +22,8 @@ pub struct NodeCaller {
 pub struct OperatorCaller {
     /// SPIFFE id, for the audit trail and for telling retries apart.
     pub spiffe: String,
+    /// The name in it.
+    pub name: String,
 }
 
 /// The node that calls.
@@ -32,7 +34,8 @@ pub fn node<T>(request: &Request<T>) -> Result<NodeCaller, Status> {
 
 /// The operator who calls.
 pub fn operator<T>(request: &Request<T>) -> Result<OperatorCaller, Status> {
-    Ok(OperatorCaller { spiffe: peer(request, Role::Operator)?.spiffe.to_string() })
+    let spiffe = &peer(request, Role::Operator)?.spiffe;
+    Ok(OperatorCaller { spiffe: spiffe.to_string(), name: spiffe.id().to_owned() })
 }
 
 /// The address that calls.

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use super::{Progress, home::Start, observe::Stage};
 use crate::{
     config::Config,
-    identity::{Identity, Private, Standing, seal_key},
+    identity::{Identity, IdentityError, Private, Standing, seal_key},
+    seal::{OwnKeys, SealKey, UnwrapError},
     storage::directory::DataDirectory,
 };
 
@@ -80,8 +82,32 @@ fn unlock(
             }
         }
     };
-    match identity.open(key) {
+    let mut identity = identity;
+    match open(config, &mut identity, key) {
         Ok(private) => Ok(Ok(Unlocked { identity, private })),
-        Err(err) => Ok(Err((Start::Resume(Box::new(identity)), err.into()))),
+        Err(err) => Ok(Err((Start::Resume(Box::new(identity)), err))),
+    }
+}
+
+/// Opens the private halves. If that takes the seal key from before, they are kept under the present one from here on.
+fn open(config: &Config, identity: &mut Identity, key: SealKey) -> anyhow::Result<Private> {
+    let Some(before) = seal_key::before(config)? else { return Ok(identity.open(key)?) };
+    match identity.open(key) {
+        Ok(Private { identity: key, own: keys }) => {
+            let OwnKeys { seal, sealing, .. } = keys;
+            Ok(Private { identity: key, own: OwnKeys { seal, before: Some(before), sealing } })
+        }
+        Err(IdentityError::Seal(UnwrapError::WrongKey)) => {
+            let old =
+                identity.open(before).context("neither the seal key nor seal.previous opens this server's identity")?;
+            // Held while the file is replaced: a server that runs on it would know nothing of it.
+            let _owned = DataDirectory::open(&config.server.data_dir)?;
+            let OwnKeys { seal: before, sealing, .. } = old.own;
+            let own = OwnKeys { seal: seal_key::find(config, false, |_| ())?, before: Some(before), sealing };
+            identity.keep_under(&old.identity, &own)?;
+            tracing::info!("this server's private keys are under the new seal key");
+            Ok(Private { identity: old.identity, own })
+        }
+        Err(err) => Err(err.into()),
     }
 }

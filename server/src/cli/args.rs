@@ -5,6 +5,7 @@ mod cluster;
 mod local;
 mod node;
 mod read;
+mod seal;
 mod server;
 mod token;
 mod values;
@@ -25,6 +26,7 @@ pub use local::{
 };
 pub use node::{ApproveArgs, NodeArgs, NodeCommand};
 pub use read::{DescribeArgs, EventsArgs, GetArgs, Kind, LogsArgs, WaitArgs};
+pub use seal::{OperatorCommand, SealCommand};
 pub use server::{
     ApproveServerArgs, CreateServerTokenArgs, JoinServerArgs, ListServersArgs, RemoveServerArgs, ServerArgs,
     ServerCommand, ServerTokenCommand, TransferLeaderArgs,
@@ -130,6 +132,12 @@ pub enum Command {
     /// Create, import, apply, list and describe clusters
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// The keys that secrets are sealed with: look at them, start a new one
+    #[command(subcommand)]
+    Seal(SealCommand),
+    /// The certificate of whoever types this
+    #[command(subcommand)]
+    Operator(OperatorCommand),
     /// Add servers to the fleet; list, approve, promote and remove them
     #[command(subcommand)]
     Server(ServerCommand),

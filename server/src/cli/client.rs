@@ -4,6 +4,7 @@ mod address;
 mod connect;
 mod find;
 mod follow;
+pub(super) mod renewal;
 mod session;
 
 #[cfg(test)]

@@ -12,7 +12,9 @@ mod help;
 mod join_command;
 mod logs;
 mod node;
+mod operator;
 mod pin;
+mod seal;
 mod server;
 mod snippet;
 mod status;
@@ -24,8 +26,9 @@ mod wait;
 mod tests;
 
 use crate::cli::args::{BackupArgs, BackupCommand, Command, Globals};
-use crate::cli::client::Session;
+use crate::cli::client::{Session, renewal};
 use crate::cli::console::Console;
+use crate::cli::context;
 use crate::cli::environment::Environment;
 use crate::cli::exit::{Exit, Failure};
 
@@ -49,9 +52,16 @@ pub(super) async fn run(
         Command::Version(args) if args.client => version::client(console),
         command => {
             refuse_early(&command)?;
-            let session = Session::open(globals, environment)?;
+            let context = context::choose(globals, environment)?;
+            let session = Session::of_context(&context, globals.timeout)?;
             console.detail(&format!("calling {}", session.server()));
-            call(command, &session, globals, console).await
+            if let Command::Operator(command) = command {
+                return operator::run(command, &context, &session, console).await;
+            }
+            let exit = call(command, &session, globals, console).await?;
+            // After the command, which then waits for nobody because of it.
+            renewal::when_due(&context, &session, console).await;
+            Ok(exit)
         }
     }
 }
@@ -83,11 +93,13 @@ async fn call(command: Command, session: &Session, globals: &Globals, console: &
         Command::Logs(args) => logs::run(&args, session, cluster, console).await,
         Command::Node(command) => node::run(command, session, cluster, console).await,
         Command::Server(command) => server::run(command, session, console).await,
+        Command::Seal(command) => seal::run(command, session, console).await,
         Command::Snippet(args) => snippet::run(&args, session, console).await,
         Command::Version(_) => version::both(session, console).await,
         Command::Serve(_)
         | Command::Demo(_)
         | Command::Storage(_)
+        | Command::Operator(_)
         | Command::Restore(_)
         | Command::Pin(_)
         | Command::Completion(_)

@@ -26,7 +26,7 @@ pub(super) const KNOWN: [(&str, &[&str]); 5] = [
     ),
     ("server.ports", &["enrolment", "nodes", "operators", "peers", "http"]),
     ("storage", &["backend"]),
-    ("seal", &["kind", "path"]),
+    ("seal", &["kind", "path", "previous"]),
     ("log", &["format", "level"]),
 ];
 

@@ -79,9 +79,10 @@ fn seal(config: &Config) -> String {
         SealKind::Passphrase => ("passphrase", "the credential seal-passphrase, or asked for".to_owned()),
     };
     format!(
-        "[seal]\n# credential (systemd) | file | passphrase\nkind = {kind}\n{path}\n",
+        "[seal]\n# credential (systemd) | file | passphrase\nkind = {kind}\n{path}\n{previous}\n",
         kind = quoted(kind),
         path = optional("path", config.seal.path.as_ref().and_then(|path| path.to_str()), &instead),
+        previous = optional("previous", config.seal.previous.as_ref().and_then(|path| path.to_str()), "none"),
     )
 }
 

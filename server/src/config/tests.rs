@@ -15,7 +15,11 @@ fn mk_full() -> Config {
     config.server.enrolment_urls = vec!["a.prod:9443".to_owned(), "[2001:db8::1]:9443".to_owned()];
     config.server.node_urls = vec!["10.0.0.5:9444".to_owned()];
     config.server.operator_urls = vec!["a.prod:9445".to_owned()];
-    config.seal = Seal { kind: SealKind::Passphrase, path: Some(PathBuf::from("/run/a \"quoted\" path")) };
+    config.seal = Seal {
+        kind: SealKind::Passphrase,
+        path: Some(PathBuf::from("/run/a \"quoted\" path")),
+        previous: Some(PathBuf::from("/run/b")),
+    };
     config.log.format = LogFormat::Json;
     config
 }

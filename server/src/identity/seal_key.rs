@@ -56,6 +56,21 @@ pub fn find(config: &Config, first: bool, made: impl FnOnce(&Path)) -> anyhow::R
     }
 }
 
+/// The key from before, while it is being changed.
+///
+/// # Errors
+/// As [`find`], if the settings name one.
+pub fn before(config: &Config) -> anyhow::Result<Option<SealKey>> {
+    let Some(path) = &config.seal.previous else { return Ok(None) };
+    let source = match config.seal.kind {
+        SealKind::File | SealKind::Credential => KeySource::File(path.clone()),
+        SealKind::Passphrase => KeySource::Passphrase(PassphraseSource::File(path.clone())),
+    };
+    let mut surroundings = Surroundings { environment: &variable, input: &mut std::io::empty() };
+    let loaded = source.load(&mut surroundings);
+    loaded.map(Some).with_context(|| format!("seal.previous: {}", path.display()))
+}
+
 #[expect(clippy::disallowed_methods, reason = "systemd tells a unit where its credentials are through the environment")]
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()

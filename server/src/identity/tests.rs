@@ -61,7 +61,7 @@ fn keys_of_another_server_put_into_the_file_are_refused() {
 fn the_keys_move_under_another_seal_key() {
     let home = tempfile::tempdir().unwrap();
     let (mut identity, private) = Identity::create(home.path(), mk_seal_key(1), Standing::Applicant).unwrap();
-    let own = OwnKeys { seal: mk_seal_key(2), sealing: private.own.sealing };
+    let own = OwnKeys { seal: mk_seal_key(2), before: None, sealing: private.own.sealing };
     identity.keep_under(&private.identity, &own).unwrap();
     let again = Identity::read(home.path()).unwrap().unwrap();
     assert!(again.open(mk_seal_key(1)).is_err());

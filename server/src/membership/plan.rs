@@ -45,6 +45,10 @@ pub enum Step {
     HandDataKeys(u64),
     /// Start a data key epoch that those who left do not know.
     StartEpoch,
+    /// Seal what older data keys seal with the present one.
+    ResealSecrets,
+    /// Forget an older data key, with which nothing is sealed any more.
+    EndEpoch(u32),
 }
 
 /// What the planner may look at.
@@ -67,7 +71,7 @@ pub fn plan(view: View<'_>) -> Vec<Step> {
     }
     let keys = view.data_keys().map(Step::HandDataKeys);
     let epoch = view.is_epoch_next().then_some(Step::StartEpoch);
-    keys.into_iter().chain(view.change()).chain(epoch).collect()
+    keys.into_iter().chain(view.change()).chain(epoch.or_else(|| view.rotation())).collect()
 }
 
 impl View<'_> {
@@ -141,6 +145,17 @@ impl View<'_> {
         let is_full = self.state.fleet.as_ref().is_none_or(|fleet| fleet.epochs.len() >= limits::EPOCHS_MAX);
         let have_left = !self.status.members.keys().any(|id| self.is_leaving(*id));
         self.has_keys && have_left && !is_full && self.state.is_epoch_due() && !self.state.epoch_holders().is_empty()
+    }
+
+    /// What an older data key still needs, oldest first. One by one, so that a new key that is due goes before.
+    fn rotation(self) -> Option<Step> {
+        let fleet = self.state.fleet.as_ref().filter(|_| self.has_keys)?;
+        let oldest = fleet.epochs.keys().next().copied().filter(|oldest| *oldest < fleet.epoch)?;
+        let is_old = |epoch: u32| epoch < fleet.epoch;
+        if self.state.secrets().any(|(_, secret)| is_old(secret.sealed.epoch)) {
+            return Some(Step::ResealSecrets);
+        }
+        Some(Step::EndEpoch(oldest))
     }
 
     /// Servers that are to be members, by id, with what they are in the group.

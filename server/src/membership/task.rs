@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use muster_state::Change;
+use muster_state::{Change, command::EndEpoch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +11,7 @@ use super::{
     pace::Pace,
     plan::{Step, View, plan},
 };
-use crate::operations::{OperationError, Unsealed, hand_data_keys, start_epoch};
+use crate::operations::{OperationError, Unsealed, hand_data_keys, reseal_secrets, start_epoch};
 
 /// How often the group is looked at: who lags and who is silent changes no record.
 const TICK: Duration = Duration::from_millis(250);
@@ -66,7 +66,9 @@ async fn take(server: &Unsealed, step: &Step) -> Result<(), OperationError> {
         Step::ChangeVoters(voters) => ledger.change_voters(voters.clone()).await?,
         Step::RemoveMember(server) => ledger.remove_member(*server).await?,
         Step::HandDataKeys(to) => hand_data_keys::run(server, *to).await?,
-        Step::StartEpoch => drop(start_epoch::run(server).await?),
+        Step::StartEpoch => drop(start_epoch::run(server, None).await?),
+        Step::ResealSecrets => reseal_secrets::run(server).await?,
+        Step::EndEpoch(epoch) => ledger.propose(EndEpoch { epoch: *epoch }).await?,
     }
     Ok(())
 }

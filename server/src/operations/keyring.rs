@@ -129,7 +129,7 @@ mod tests {
 
     fn mk_own(byte: u8) -> Arc<OwnKeys> {
         let sealing = SealingPrivateKey::generate().unwrap();
-        Arc::new(OwnKeys { seal: SealKey::from_bytes(&[byte; 32]).unwrap(), sealing })
+        Arc::new(OwnKeys { seal: SealKey::from_bytes(&[byte; 32]).unwrap(), before: None, sealing })
     }
 
     fn mk_fleet(own: &OwnKeys) -> Fleet {

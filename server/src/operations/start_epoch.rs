@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_state::command::StartEpoch;
+use muster_state::{Request, command::StartEpoch};
 
 use super::{
     OperationError, Unsealed,
@@ -12,12 +12,12 @@ use super::{
 use crate::seal::DataKey;
 
 /// Makes a data key, seals it to every voter that has the present one, and puts it to the ledger. Gives the new epoch. If the
-/// voters change meanwhile the ledger refuses it, and it may be tried again.
+/// voters change meanwhile the ledger refuses it, and it may be tried again. With a `request`, a retry of it starts none.
 ///
 /// # Errors
 /// [`OperationError::NotAVoter`] on a server that has no data keys, [`OperationError::NotNow`] on one that has to leave: neither must
 /// know the new one.
-pub async fn run(server: &Unsealed) -> Result<u32, OperationError> {
+pub async fn run(server: &Unsealed, request: Option<Request>) -> Result<u32, OperationError> {
     server.keys()?;
     let (present, holders) =
         server.ledger.read(|state| (state.fleet.as_ref().map_or(0, |fleet| fleet.epoch), state.epoch_holders()));
@@ -32,6 +32,11 @@ pub async fn run(server: &Unsealed) -> Result<u32, OperationError> {
     let seal =
         |id: u64| recipient(server, id).and_then(|to: Recipient| Ok((id, to.seal(server.fleet.as_str(), &key)?)));
     let keys = holders.into_iter().map(seal).collect::<Result<BTreeMap<_, _>, _>>()?;
-    server.ledger.propose(StartEpoch { epoch, keys }).await?;
-    Ok(epoch)
+    let start = StartEpoch { epoch, keys };
+    match request {
+        Some(request) => server.ledger.propose_for(request, start).await?,
+        None => server.ledger.propose(start).await?,
+    }
+    // After a retry it may be an earlier one than was just made.
+    Ok(server.ledger.read(|state| state.fleet.as_ref().map_or(epoch, |fleet| fleet.epoch)))
 }

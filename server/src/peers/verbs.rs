@@ -60,6 +60,10 @@ const OF_VOTERS: &[&str] = &[
     "HandDataKeys",
     "StartEpoch",
     "CompareState",
+    "ResealSecrets",
+    "EndEpoch",
+    "ReplaceDataKeyCopies",
+    "RenewOperator",
 ];
 
 /// Whether member `from`, which does or does not vote, may forward this verb to the leader. Default is deny: what has no row is
@@ -69,6 +73,7 @@ pub fn may_forward(from: ServerId, votes: bool, verb: &Verb) -> bool {
     match verb {
         Verb::RecordServer(start) => start.server == from,
         Verb::CompareState(word) => votes && word.server == from,
+        Verb::ReplaceDataKeyCopies(copies) => votes && copies.server == from,
         verb => votes || OF_ANY_MEMBER.contains(&verb.name()),
     }
 }

@@ -18,6 +18,8 @@ const ENCAPSULATED_BYTES: usize = 32;
 pub struct OwnKeys {
     /// From its key source.
     pub seal: SealKey,
+    /// The one before, while what is under it is being put under the present one.
+    pub before: Option<SealKey>,
     /// Other voters seal data keys to its public half.
     pub sealing: SealingPrivateKey,
 }
@@ -61,8 +63,21 @@ impl StoredDataKey {
     /// [`UnwrapError`] if it is not for this server, fleet and epoch, or the server's keys are other ones.
     pub fn open(&self, keys: &OwnKeys, own: &WrapContext<'_>, epoch: u32) -> Result<DataKey, UnwrapError> {
         match self {
-            Self::Wrapped(wrapped) => DataKey::unwrap(&keys.seal, own, epoch, wrapped),
+            Self::Wrapped(wrapped) => match (DataKey::unwrap(&keys.seal, own, epoch, wrapped), &keys.before) {
+                (Err(UnwrapError::WrongKey), Some(before)) => DataKey::unwrap(before, own, epoch, wrapped),
+                (opened, _) => opened,
+            },
             Self::HandedOver(sealed) => receive(sealed, own, epoch, &keys.sealing),
+        }
+    }
+
+    /// The present seal key does not open it, and there is one from before that may.
+    pub fn needs_the_key_before(&self, keys: &OwnKeys, own: &WrapContext<'_>, epoch: u32) -> bool {
+        match self {
+            Self::Wrapped(wrapped) => {
+                keys.before.is_some() && DataKey::unwrap(&keys.seal, own, epoch, wrapped).is_err()
+            }
+            Self::HandedOver(_) => false,
         }
     }
 }
@@ -75,7 +90,11 @@ mod tests {
     const OWN: WrapContext<'_> = WrapContext { fleet: "f", server: "2" };
 
     fn mk_keys() -> OwnKeys {
-        OwnKeys { seal: SealKey::from_bytes(&[7; 32]).unwrap(), sealing: SealingPrivateKey::generate().unwrap() }
+        OwnKeys {
+            seal: SealKey::from_bytes(&[7; 32]).unwrap(),
+            before: None,
+            sealing: SealingPrivateKey::generate().unwrap(),
+        }
     }
 
     #[test]
@@ -90,6 +109,22 @@ mod tests {
             assert_eq!(again, stored);
             assert_eq!(again.open(&own, &OWN, 3).unwrap().key(), key.key());
         }
+    }
+
+    #[test]
+    fn a_key_from_before_opens_what_is_under_it_and_nothing_else_needs_it() {
+        let (key, old) = (DataKey::generate(3).unwrap(), mk_keys());
+        let wrapped = StoredDataKey::Wrapped(key.wrap(&old.seal, &OWN).unwrap());
+        let other = || SealKey::from_bytes(&[8; 32]).unwrap();
+        let new = OwnKeys { seal: other(), before: Some(old.seal), sealing: SealingPrivateKey::generate().unwrap() };
+        assert_eq!(wrapped.open(&new, &OWN, 3).unwrap().key(), key.key());
+        assert!(wrapped.needs_the_key_before(&new, &OWN, 3));
+        let again = StoredDataKey::Wrapped(key.wrap(&new.seal, &OWN).unwrap());
+        let handed = StoredDataKey::HandedOver(hand_over(&key, &OWN, &new.sealing.public()).unwrap());
+        assert!(!again.needs_the_key_before(&new, &OWN, 3) && !handed.needs_the_key_before(&new, &OWN, 3));
+        let without = OwnKeys { before: None, ..new };
+        assert!(wrapped.open(&without, &OWN, 3).is_err());
+        assert_eq!(again.open(&without, &OWN, 3).unwrap().key(), key.key());
     }
 
     #[test]

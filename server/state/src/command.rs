@@ -142,6 +142,7 @@ verbs! {
     release::Release -> (),
     release_join_command::ReleaseJoinCommand -> (),
     release_backup::ReleaseBackup -> (),
+    renew_operator::RenewOperator -> (),
     report::Report -> (),
     complete_errand::CompleteErrand -> (),
     replace_certificate_key::ReplaceCertificateKey -> (),
@@ -160,9 +161,13 @@ verbs! {
     hand_data_keys::HandDataKeys -> (),
     start_epoch::StartEpoch -> (),
     compare_state::CompareState -> (),
+    reseal_secrets::ResealSecrets -> u32,
+    end_epoch::EndEpoch -> (),
+    replace_data_key_copies::ReplaceDataKeyCopies -> (),
 }
 
 pub use complete_errand::ErrandOutcome;
 pub use enrol::Enrolled;
 pub use report::StepOutcome;
 pub use request_server::ServerRequested;
+pub use reseal_secrets::Resealed;

@@ -81,6 +81,9 @@ pub const STAMP_JUMP_MAX_MS: u64 = 366 * 24 * 3600 * 1000;
 /// Windows of the log whose comparison between voters is kept: a voter that is slow by several still finds out.
 pub const COMPARISONS_KEPT: usize = 8;
 
+/// Secrets sealed anew in one command: the key of an RSA-4096 authority is 4.5 KiB in it, and others must get their turn.
+pub const RESEALED_MAX: usize = 32;
+
 /// Cuts text from outside to [`TEXT_MAX`] bytes at a character boundary.
 pub fn clip(text: &str) -> String {
     clip_to(text, TEXT_MAX)

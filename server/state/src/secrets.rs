@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClusterId, State, TokenId, record::SealedSecret};
+use crate::{ClusterId, Refusal, State, TokenId, record::SealedSecret};
 
 /// Which sealed secret. With the secret's revision this is what its associated data is made of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -46,6 +46,20 @@ impl State {
         let tokens =
             tokens.map(|token| (SecretName::BootstrapToken(token.cluster.clone(), token.id.clone()), &token.secret));
         fleet.chain(clusters).chain(tokens)
+    }
+
+    /// Refuses secrets that were sealed with a data key that is no more: nobody could open them again. Whoever seals looks at
+    /// the keys a moment before.
+    pub(crate) fn check_sealed<'a>(&self, secrets: impl IntoIterator<Item = &'a SealedSecret>) -> Result<(), Refusal> {
+        let Some(fleet) = &self.fleet else { return Ok(()) };
+        let lost = secrets.into_iter().find(|secret| !fleet.epochs.contains_key(&secret.sealed.epoch));
+        match lost {
+            None => Ok(()),
+            Some(secret) => {
+                let problem = format!("data key {} is no more, try again", secret.sealed.epoch);
+                Err(Refusal::Epoch(problem))
+            }
+        }
     }
 
     /// The secret of that name, to be changed.

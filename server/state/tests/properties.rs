@@ -4,11 +4,11 @@
 use muster_state::{
     Bytes, ClusterId, Command, Digest, NodeId, Stamp, State, TokenId, Verb,
     command::{
-        ApproveNode, ApproveServer, ChooseFirst, CompleteErrand, ConfirmIdentity, DenyNode, ErrandOutcome, FreePermit,
-        GrantPermit, Instruct, IssueCertificate, IssueServerCertificate, JudgePreflight, LockNode, MintBootstrapToken,
-        OpenErrand, PromoteServer, RecordHello, RecordTokenMisuse, Release, RemoveNode, RemoveServer,
-        RenewEnrolmentToken, RenewIdentity, ReplaceCertificateKey, Request, RetryNode, RevokeToken, StepOutcome, Sweep,
-        UnlockNode, UpdateCluster,
+        ApproveNode, ApproveServer, ChooseFirst, CompleteErrand, ConfirmIdentity, DenyNode, EndEpoch, ErrandOutcome,
+        FreePermit, GrantPermit, Instruct, IssueCertificate, IssueServerCertificate, JudgePreflight, LockNode,
+        MintBootstrapToken, OpenErrand, PromoteServer, RecordHello, RecordTokenMisuse, Release, RemoveNode,
+        RemoveServer, RenewEnrolmentToken, RenewIdentity, ReplaceCertificateKey, ReplaceDataKeyCopies, Request,
+        RetryNode, RevokeToken, StepOutcome, Sweep, UnlockNode, UpdateCluster,
     },
     record::{
         Admission, Certificate, ErrandKind, Node, PermitKind, Purpose, Role, ServerStanding, StepState,
@@ -122,8 +122,19 @@ fn servers(state: &State, what: u8, [a, b, c]: [u8; 3]) -> Verb {
             }
             epoch.into()
         }
-        _ if c % 2 == 0 => world::servers::compare(server, u64::from(b % 16), c % 4).into(),
-        _ => world::servers::hand_over(state, server).into(),
+        _ => match c % 6 {
+            0 | 1 => world::servers::compare(server, u64::from(b % 16), c % 4).into(),
+            2 => world::servers::reseal(state, b).into(),
+            3 => EndEpoch {
+                epoch: state.fleet.as_ref().map_or(1, |fleet| fleet.epoch).saturating_sub(1 + u32::from(b % 2)),
+            }
+            .into(),
+            4 => {
+                let keys = world::servers::hand_over(state, server).keys;
+                ReplaceDataKeyCopies { server, keys }.into()
+            }
+            _ => world::servers::hand_over(state, server).into(),
+        },
     }
 }
 

@@ -7,6 +7,7 @@ mod joining;
 mod properties;
 mod requests;
 mod restoring;
+mod rotating;
 mod servers;
 mod standing;
 mod world;

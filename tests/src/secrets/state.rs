@@ -25,7 +25,7 @@ pub(super) async fn add(inventory: &mut Inventory, data_dir: &Path, seal_key: &P
     inventory.add("seal key", &hex::decode(text.trim()).context("the seal key is not hexadecimal")?);
     let mut surroundings = Surroundings { environment: &|_| None, input: &mut std::io::empty() };
     let key = KeySource::File(seal_key.to_owned()).load(&mut surroundings)?;
-    let own = OwnKeys { seal: key, sealing: SealingPrivateKey::generate()? };
+    let own = OwnKeys { seal: key, before: None, sealing: SealingPrivateKey::generate()? };
     let keys = keyring::open(fleet, &own, id)?.context("the server has no data keys")?;
     let sealer = &keys.sealer;
     for (role, secret) in &fleet.keys {

@@ -56,6 +56,8 @@ changing!(
     RemoveServerRequest,
     TransferLeaderRequest,
     TakeBackupRequest,
+    RotateDataKeyRequest,
+    RenewOperatorRequest,
 );
 
 impl Changing for wire::TakeSnapshotRequest {

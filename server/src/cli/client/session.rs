@@ -11,8 +11,10 @@ use tonic::transport::Channel;
 use tonic::{Code, Response, Status};
 
 use super::{address, connect};
+#[cfg(test)]
 use crate::cli::args::Globals;
 use crate::cli::context;
+#[cfg(test)]
 use crate::cli::environment::Environment;
 use crate::cli::exit::{Exit, Failure};
 
@@ -59,6 +61,7 @@ impl Session {
     ///
     /// # Errors
     /// If there is no usable context.
+    #[cfg(test)]
     pub(in crate::cli) fn open(globals: &Globals, environment: &Environment) -> Result<Self, Failure> {
         Self::of_context(&context::choose(globals, environment)?, globals.timeout)
     }

@@ -306,6 +306,23 @@ impl AdminService for Fake {
         Ok(Response::new(Box::pin(tokio_stream::iter(lines.into_iter().map(Ok)))))
     }
 
+    async fn get_seal(&self, _: Request<GetSealRequest>) -> Answer<Seal> {
+        let keys = [(1, 3), (2, 7)].map(|(number, secrets)| DataKey { number, secrets, servers: vec![1, 2] });
+        drop(self.asked()?);
+        Ok(Response::new(Seal { data_key: 2, data_keys: keys.to_vec() }))
+    }
+
+    async fn rotate_data_key(&self, request: Request<RotateDataKeyRequest>) -> Answer<Seal> {
+        assert!(!request.into_inner().request_id.is_empty());
+        self.asked()?.changes.push("rotate-data-key".to_owned());
+        self.get_seal(Request::new(GetSealRequest {})).await
+    }
+
+    async fn renew_operator(&self, _: Request<RenewOperatorRequest>) -> Answer<OperatorCertificate> {
+        self.asked()?.changes.push("renew-operator".to_owned());
+        Ok(Response::new(OperatorCertificate::default()))
+    }
+
     async fn take_backup(&self, request: Request<TakeBackupRequest>) -> Answer<Items<BackupPart>> {
         let mut world = self.asked()?;
         let request = request.into_inner();

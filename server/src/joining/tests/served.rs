@@ -85,7 +85,11 @@ impl Served {
 }
 
 fn mk_own() -> OwnKeys {
-    OwnKeys { seal: SealKey::from_bytes(&[7; 32]).unwrap(), sealing: SealingPrivateKey::generate().unwrap() }
+    OwnKeys {
+        seal: SealKey::from_bytes(&[7; 32]).unwrap(),
+        before: None,
+        sealing: SealingPrivateKey::generate().unwrap(),
+    }
 }
 
 async fn listen(server: &Unsealed, keys: &Keys) -> Uri {

@@ -79,10 +79,11 @@ fn servers_that_are_ready_together_get_their_votes_together() {
 }
 
 #[test]
-fn a_removed_voter_stops_voting_then_leaves_then_a_new_epoch_starts() {
+fn a_removed_voter_stops_voting_then_leaves_then_a_new_epoch_starts_and_the_old_one_ends() {
     let mut world = World::of_voters([1, 2, 3]);
     world.done(remove(3, false));
-    for step in [voters([1, 2]), Step::RemoveMember(3), Step::StartEpoch] {
+    let rotation = [Step::StartEpoch, Step::ResealSecrets, Step::EndEpoch(1)];
+    for step in [voters([1, 2]), Step::RemoveMember(3)].into_iter().chain(rotation) {
         assert_eq!(world.plan(), std::slice::from_ref(&step));
         world.take(&step);
     }
@@ -171,7 +172,7 @@ fn a_member_without_a_record_is_the_founder_or_was_removed_long_ago() {
 }
 
 #[test]
-fn when_no_epoch_can_be_added_the_plan_does_not_insist() {
+fn epochs_that_seal_nothing_any_more_make_room_for_the_one_that_is_due() {
     let mut world = World::of_voters([1, 2]);
     let fleet = world.state.fleet.as_mut().unwrap();
     let copies = fleet.epochs[&1].clone();
@@ -179,8 +180,27 @@ fn when_no_epoch_can_be_added_the_plan_does_not_insist() {
     fleet.epoch = u32::try_from(limits::EPOCHS_MAX).unwrap();
     world.state.servers.get_mut(&2).unwrap().knew_epoch = fleet.epoch;
     world.done(remove(2, false));
-    world.run();
-    assert!(world.state.is_epoch_due() && world.plan().is_empty());
+    world.take(&voters([1]));
+    world.take(&Step::RemoveMember(2));
+    assert_eq!(world.plan(), [Step::ResealSecrets], "there is no room for another");
+    world.take(&Step::ResealSecrets);
+    assert_eq!(world.plan(), [Step::EndEpoch(1)]);
+    world.take(&Step::EndEpoch(1));
+    for step in [Step::StartEpoch, Step::ResealSecrets] {
+        assert_eq!(world.plan(), std::slice::from_ref(&step), "the one that is due goes before what is left to end");
+        world.take(&step);
+    }
+    (2..=u32::try_from(limits::EPOCHS_MAX).unwrap()).for_each(|epoch| world.take(&Step::EndEpoch(epoch)));
+    assert!(!world.state.is_epoch_due() && world.plan().is_empty());
+}
+
+#[test]
+fn only_a_leader_with_the_data_keys_rotates() {
+    let mut world = World::of_voters([1, 2]);
+    world.take(&Step::StartEpoch);
+    assert_eq!(world.plan(), [Step::ResealSecrets]);
+    world.has_keys = false;
+    assert_eq!(world.plan(), []);
 }
 
 proptest! {

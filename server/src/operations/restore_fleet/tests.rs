@@ -26,7 +26,7 @@ fn mk_seal_key(byte: u8) -> SealKey {
 }
 
 fn keys_of(state: &State, seal: SealKey, server: u64) -> Keys {
-    let own = OwnKeys { seal, sealing: SealingPrivateKey::generate().unwrap() };
+    let own = OwnKeys { seal, before: None, sealing: SealingPrivateKey::generate().unwrap() };
     keyring::open(state.fleet.as_ref().unwrap(), &own, server).unwrap().unwrap()
 }
 

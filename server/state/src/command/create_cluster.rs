@@ -38,6 +38,8 @@ impl CreateCluster {
         if state.clusters.contains_key(&self.id) {
             return Err(Refusal::Exists { kind: "cluster".into(), name: self.id.to_string() });
         }
+        let token_secret = self.first_token.as_ref().map(|(_, secret)| secret);
+        state.check_sealed(self.keys.values().chain([&self.certificate_key]).chain(token_secret))?;
         if let Some((token, _)) = &self.first_token
             && state.bootstrap_tokens.contains_key(token)
         {

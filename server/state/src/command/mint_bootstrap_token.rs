@@ -24,6 +24,7 @@ pub struct MintBootstrapToken {
 impl MintBootstrapToken {
     pub(super) fn apply(self, state: &mut State, context: Context) -> Result<(), Refusal> {
         state.cluster(&self.cluster)?;
+        state.check_sealed([&self.secret])?;
         if state.bootstrap_tokens.contains_key(&self.id) || state.enrolment_tokens.contains_key(&self.id) {
             return Err(Refusal::Exists { kind: "bootstrap token".into(), name: self.id.to_string() });
         }

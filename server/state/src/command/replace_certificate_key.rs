@@ -19,6 +19,7 @@ pub struct ReplaceCertificateKey {
 impl ReplaceCertificateKey {
     pub(super) fn apply(self, state: &mut State, _: Context) -> Result<(), Refusal> {
         state.cluster(&self.cluster)?;
+        state.check_sealed([&self.certificate_key])?;
         let joins = |node: &&Node| {
             let control_plane = node.placement().is_some_and(|place| place.role == Role::ControlPlane);
             control_plane && !node.steps.is_empty() && !node.has_joined()

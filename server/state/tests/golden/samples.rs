@@ -1,5 +1,6 @@
 //! One of everything that is stored.
 
+mod rotating;
 mod servers;
 
 use std::collections::BTreeMap;
@@ -56,6 +57,7 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
     all.extend(planning());
     all.extend(reports());
     all.extend(servers::commands());
+    all.extend(rotating::commands());
     all
 }
 
@@ -266,6 +268,10 @@ pub(super) fn replies() -> Vec<(&'static str, Reply)> {
         ("HandDataKeys", Reply::HandDataKeys(())),
         ("StartEpoch", Reply::StartEpoch(())),
         ("CompareState", Reply::CompareState(())),
+        ("ResealSecrets", Reply::ResealSecrets(7)),
+        ("EndEpoch", Reply::EndEpoch(())),
+        ("ReplaceDataKeyCopies", Reply::ReplaceDataKeyCopies(())),
+        ("RenewOperator", Reply::RenewOperator(())),
     ]
 }
 

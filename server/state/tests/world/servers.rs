@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use muster_state::{
-    Bytes, Command, State, Verb,
+    Bytes, Command, Digest, Sealed, State, Verb,
     command::{
         ApproveServer, CompareState, CreateServerToken, HandDataKeys, IssueServerCertificate, PromoteServer,
-        RecordServer, RequestServer, StartEpoch,
+        RecordServer, RequestServer, ResealSecrets, Resealed, StartEpoch,
     },
-    record::{Certificate, ServerRecord, ServerStanding, ServerUrls, StateSeen},
+    record::{Certificate, SealedSecret, ServerRecord, ServerStanding, ServerUrls, StateSeen},
 };
+
+use sha2::{Digest as _, Sha256};
 
 use super::{HOUR_MS, World, digest, shown};
 
@@ -96,6 +98,18 @@ pub(crate) fn hand_over(state: &State, server: u64) -> HandDataKeys {
 pub(crate) fn compare(server: u64, index: u64, digest: u8) -> CompareState {
     let seen = StateSeen { version: "0.2.0".into(), digest: super::digest(digest) };
     CompareState { server, index, seen }
+}
+
+/// Some secrets of older epochs, sealed with the present data key.
+pub(crate) fn reseal(state: &State, by: u8) -> ResealSecrets {
+    let epoch = state.fleet.as_ref().map_or(1, |fleet| fleet.epoch);
+    let old = state.secrets().filter(|(_, secret)| secret.sealed.epoch != epoch);
+    let resealed = old.take(usize::from(by % 40)).map(|(name, secret)| Resealed {
+        name,
+        seen: Digest(Sha256::digest(&secret.sealed.bytes.0).into()),
+        secret: SealedSecret { sealed: Sealed { epoch, ..secret.sealed.clone() }, ..secret.clone() },
+    });
+    ResealSecrets { secrets: resealed.collect() }
 }
 
 pub(crate) fn next_epoch(state: &State) -> StartEpoch {

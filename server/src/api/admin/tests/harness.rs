@@ -59,7 +59,7 @@ impl Served {
         let key = SealKey::from_bytes(&[7; 32]).unwrap();
         ledger.propose(found_fleet::make(&key, 1, now_ms()).unwrap()).await.unwrap();
         let fleet = ledger.read(|state| state.fleet.clone()).unwrap();
-        let own = OwnKeys { seal: key, sealing: SealingPrivateKey::generate().unwrap() };
+        let own = OwnKeys { seal: key, before: None, sealing: SealingPrivateKey::generate().unwrap() };
         let keyring = Keyring::new(1, Arc::new(own));
         assert!(keyring.refresh(&fleet).unwrap());
         let server = Unsealed {

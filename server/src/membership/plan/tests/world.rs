@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use muster_state::{
-    Bytes, Digest, State, VerbOf,
+    Bytes, Digest, Sealed, State, VerbOf,
     command::{
-        ApproveServer, CreateServerToken, HandDataKeys, PromoteServer, RecordServer, RemoveServer, RequestServer,
-        StartEpoch,
+        ApproveServer, CreateServerToken, EndEpoch, HandDataKeys, PromoteServer, RecordServer, RemoveServer,
+        RequestServer, ResealSecrets, Resealed, StartEpoch,
     },
-    record::{ServerStanding, ServerUrls},
+    record::{SealedSecret, ServerStanding, ServerUrls},
 };
+use sha2::{Digest as _, Sha256};
 
 use super::super::{Step, View, plan};
 use crate::{
@@ -212,6 +213,18 @@ impl World {
                 let keys: BTreeMap<u32, Bytes> = epochs.map(|epoch| (*epoch, Bytes(vec![2]))).collect();
                 let _ = self.state.apply_verb(NOW_MS, HandDataKeys { server: *server, keys });
             }
+            Step::ResealSecrets => {
+                let epoch = self.state.fleet.as_ref().map_or(0, |fleet| fleet.epoch);
+                let old = self.state.secrets().filter(|(_, secret)| secret.sealed.epoch < epoch);
+                let resealed = old.map(|(name, secret)| Resealed {
+                    name,
+                    seen: Digest(Sha256::digest(&secret.sealed.bytes.0).into()),
+                    secret: SealedSecret { sealed: Sealed { epoch, ..secret.sealed.clone() }, ..secret.clone() },
+                });
+                let secrets = resealed.collect();
+                let _ = self.state.apply_verb(NOW_MS, ResealSecrets { secrets });
+            }
+            Step::EndEpoch(epoch) => drop(self.state.apply_verb(NOW_MS, EndEpoch { epoch: *epoch })),
             Step::StartEpoch => {
                 let epoch = self.state.fleet.as_ref().unwrap().epoch + 1;
                 let holders = self.state.epoch_holders();

@@ -43,6 +43,9 @@ fn check_epochs(state: &State) {
         }
     }
     assert!(state.servers.values().all(|server| server.knew_epoch <= fleet.epoch));
+    for (name, secret) in state.secrets() {
+        assert!(fleet.epochs.contains_key(&secret.sealed.epoch), "nobody can open {name} any more");
+    }
 }
 
 fn holds_any(state: &State, server: u64) -> bool {
