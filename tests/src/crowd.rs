@@ -193,7 +193,7 @@ impl Operator {
             uses: 1,
             ..CreateTokenRequest::default()
         };
-        self.insist(&Change::Token(request)).await?;
+        self.insist(&Change::Token(Box::new(request))).await?;
         let mut acknowledged = shared.acknowledged();
         acknowledged.tokens.insert(id.clone());
         acknowledged.times.push(Instant::now());
@@ -241,7 +241,7 @@ impl Operator {
 /// A change that an operator insists on.
 enum Change {
     /// A new token.
-    Token(CreateTokenRequest),
+    Token(Box<CreateTokenRequest>),
     /// A longer life for one.
     Life(RenewTokenRequest),
 }
@@ -249,7 +249,7 @@ enum Change {
 impl Change {
     async fn make(&self, mut client: AdminServiceClient<Channel>) -> Result<(), Status> {
         match self {
-            Self::Token(request) => client.create_token(request.clone()).await.map(drop),
+            Self::Token(request) => client.create_token(CreateTokenRequest::clone(request)).await.map(drop),
             Self::Life(request) => client.renew_token(request.clone()).await.map(drop),
         }
     }
