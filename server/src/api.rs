@@ -9,6 +9,7 @@ pub(crate) mod fixture;
 pub mod join;
 pub mod leader;
 pub mod listener;
+pub mod opening;
 mod payload;
 pub mod peers;
 pub mod relay;

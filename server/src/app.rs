@@ -127,7 +127,8 @@ pub async fn serve(
     stage.opened(&group.ledger);
     let (own, server) = own_place(&config, &group, id, unlocked, sessions, &shutdown).await?;
     let running = Running { config, id, group, server, own, ends: Ends::new(), tasks, shutdown };
-    let sockets = listeners::Sockets { enrolment, nodes, operators };
+    let machines = listeners::Machines { enrolment, nodes };
+    let sockets = listeners::Sockets { machines, operators };
     let outcome = tokio::select! {
         outcome = running.run(peers, sockets, progress) => outcome,
         why = running.ends.reason() => Err(why),
@@ -219,6 +220,12 @@ impl Running {
     ) -> anyhow::Result<()> {
         // What its own disk knows: a voter's certificate may have run out while it was down, and it needs nobody to mend that.
         follow::take_keys(&self.server, &self.own);
+        let listeners::Sockets { machines, operators } = sockets;
+        let voters = Voters { client: self.group.client.clone(), ledger: self.group.ledger.clone() };
+        let listen = listeners::Listen { server: &self.server, identity: self.own.cell(), shutdown: &self.shutdown };
+        // First, so that operators can ask whom this server waits for; the rest of what they want waits until it serves.
+        let serves = CancellationToken::new();
+        self.tasks.spawn(listen.to_operators(&voters, operators, &serves)?);
         let ready = async {
             self.group.meet(self, peers).await?;
             self.until_ready().await
@@ -228,8 +235,9 @@ impl Running {
             ready = ready => ready?,
         }
         follow::take_keys(&self.server, &self.own);
-        let voters = Voters { client: self.group.client.clone(), ledger: self.group.ledger.clone() };
-        self.tasks.spawn(listeners::serve(&self.server, &voters, self.own.cell(), sockets, &self.shutdown)?);
+        let listen = listeners::Listen { server: &self.server, identity: self.own.cell(), shutdown: &self.shutdown };
+        self.tasks.spawn(listen.to_machines(&voters, machines)?);
+        serves.cancel();
         self.begin_work();
         progress.serving(&self.server, first_context::make(&self.server)?.as_ref());
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
@@ -243,7 +251,7 @@ impl Running {
         loop {
             match self.group.consensus.wait_ready(READY_WITHIN).await {
                 Ok(()) => break,
-                Err(consensus::ReadError::TimedOut) => {
+                Err(consensus::ReadError::TimedOut | consensus::ReadError::NotLeader { .. }) => {
                     tracing::warn!("no leader yet; waiting for a majority of the servers")
                 }
                 Err(err) => return Err(err.into()),

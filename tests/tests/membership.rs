@@ -100,5 +100,20 @@ fn without_a_majority_only_a_stale_list_is_given_and_it_says_so() -> Result<()> 
     assert_eq!(stale.code, 0, "{stale:?}");
     assert!(stale.stderr.contains("stale: what server 1 has"), "{stale:?}");
     assert_eq!(stale.stdout.lines().count(), 4, "{stale:?}");
+
+    // Started again without a majority it says the same, and nothing else.
+    fleet.servers[0].kill()?;
+    fleet.servers[0].start()?;
+    eventually("a list of one that was started again", SOON, || match fleet.muster(&["server", "list", "--stale"]) {
+        Ok(stale) if stale.code == 0 && stale.stdout.lines().count() == 4 => Ok(()),
+        other => Err(format!("{other:?}")),
+    })?;
+    let refused = fleet.muster(&["status"])?;
+    assert_eq!(refused.code, 5, "{refused:?}");
+    assert!(refused.stderr.contains("hears no leader yet"), "{refused:?}");
+    for number in [1, 2] {
+        fleet.servers[number].start()?;
+    }
+    fleet.wait_server("a leader", |server| text(server, "state") == "Leader")?;
     Ok(())
 }

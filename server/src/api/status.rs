@@ -67,6 +67,12 @@ pub fn of_read(error: &ReadError) -> Status {
     with_reason(Code::Unavailable, error.to_string(), word)
 }
 
+/// The status for any call before this server serves.
+pub fn no_leader_yet() -> Status {
+    let message = "this server has only started and hears no leader yet: a majority of the voters must be up";
+    with_reason(Code::Unavailable, message.into(), "NoLeader")
+}
+
 /// The status for a refusal. Exhaustive, so that a new refusal must choose its code.
 pub fn of_refusal(refusal: &Refusal) -> Status {
     let code = match refusal {

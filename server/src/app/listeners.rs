@@ -7,7 +7,7 @@ use muster_proto::{
     enrolment::v1::enrolment_service_server::EnrolmentServiceServer, join::v1::join_service_server::JoinServiceServer,
 };
 use muster_trust::{IdentityCell, Role, server_config_with};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{service::Routes, transport::Server};
 
@@ -19,6 +19,7 @@ use crate::{
         join::Join,
         leader::Leader,
         listener::{Limits, accept},
+        opening::OpeningLayer,
         voters::Voters,
     },
     operations::Unsealed,
@@ -49,57 +50,95 @@ const STREAMS_PER_CONNECTION: u32 = 32;
 /// Bytes of headers: ours are small.
 const HEADERS_MAX: u32 = 8 * 1024;
 
-pub(super) struct Sockets {
+/// Where machines come in.
+pub(super) struct Machines {
     pub(super) enrolment: TcpListener,
     pub(super) nodes: TcpListener,
+}
+
+/// Where anybody but other servers comes in.
+pub(super) struct Sockets {
+    pub(super) machines: Machines,
     pub(super) operators: TcpListener,
 }
 
-/// Starts all listeners; the future ends when all have drained.
-pub(super) fn serve(
-    server: &Unsealed,
-    voters: &Voters,
-    identity: Arc<IdentityCell>,
-    sockets: Sockets,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<impl Future<Output = ()> + use<>> {
-    let mut tasks = JoinSet::new();
-    let enrolment = EnrolmentServiceServer::new(Enrolment { server: server.clone(), voters: voters.clone() })
-        .max_decoding_message_size(FROM_AGENTS_MAX)
-        .max_encoding_message_size(TO_AGENTS_MAX);
-    let join = JoinServiceServer::new(Join { server: server.clone(), voters: voters.clone() })
-        .max_decoding_message_size(FROM_AGENTS_MAX)
-        .max_encoding_message_size(TO_AGENTS_MAX);
-    let leader = Leader { client: voters.client.clone(), ledger: voters.ledger.clone() };
-    let admin = AdminServiceServer::new(Admin { server: server.clone(), leader })
-        .max_decoding_message_size(FROM_OPERATORS_MAX)
-        .max_encoding_message_size(TO_OPERATORS_MAX);
-    let listeners = [
-        (Listener::Enrolment, sockets.enrolment, None, ENROLMENT, Routes::new(enrolment)),
-        (Listener::Nodes, sockets.nodes, Some(Role::Node), NODES, Routes::new(join)),
-        (Listener::Operators, sockets.operators, Some(Role::Operator), OPERATORS, Routes::new(admin)),
-    ];
-    let measured = GrpcMetrics::of_contracts();
-    for (listener, socket, role, limits, routes) in listeners {
-        let verifier = role.map(|role| server.anchors.role_verifier(role)).transpose()?;
-        let tls = Arc::new(server_config_with(identity.clone(), verifier)?);
-        let incoming = accept(socket, tls, limits, shutdown.clone());
-        let (stop, measured) = (shutdown.clone(), measured.clone());
-        tasks.spawn(async move {
+/// What listeners have in common.
+pub(super) struct Listen<'a> {
+    pub(super) server: &'a Unsealed,
+    pub(super) identity: Arc<IdentityCell>,
+    pub(super) shutdown: &'a CancellationToken,
+}
+
+impl Listen<'_> {
+    /// Starts the listener for operators, who get little before `serves` is cancelled; the future ends when it has drained.
+    pub(super) fn to_operators(
+        &self,
+        voters: &Voters,
+        socket: TcpListener,
+        serves: &CancellationToken,
+    ) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+        let leader = Leader { client: voters.client.clone(), ledger: voters.ledger.clone() };
+        let admin = AdminServiceServer::new(Admin { server: self.server.clone(), leader })
+            .max_decoding_message_size(FROM_OPERATORS_MAX)
+            .max_encoding_message_size(TO_OPERATORS_MAX);
+        self.listen(Listener::Operators, socket, OPERATORS, serves.clone(), Routes::new(admin))
+    }
+
+    /// Starts the listeners for machines; the future ends when they have drained.
+    pub(super) fn to_machines(
+        &self,
+        voters: &Voters,
+        sockets: Machines,
+    ) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+        let enrolment = EnrolmentServiceServer::new(Enrolment { server: self.server.clone(), voters: voters.clone() })
+            .max_decoding_message_size(FROM_AGENTS_MAX)
+            .max_encoding_message_size(TO_AGENTS_MAX);
+        let join = JoinServiceServer::new(Join { server: self.server.clone(), voters: voters.clone() })
+            .max_decoding_message_size(FROM_AGENTS_MAX)
+            .max_encoding_message_size(TO_AGENTS_MAX);
+        let serves = CancellationToken::new();
+        serves.cancel();
+        let (enrolment, join) = (Routes::new(enrolment), Routes::new(join));
+        let enrolment = self.listen(Listener::Enrolment, sockets.enrolment, ENROLMENT, serves.clone(), enrolment)?;
+        let nodes = self.listen(Listener::Nodes, sockets.nodes, NODES, serves, join)?;
+        Ok(async move {
+            tokio::join!(enrolment, nodes);
+        })
+    }
+
+    fn listen(
+        &self,
+        listener: Listener,
+        socket: TcpListener,
+        limits: Limits,
+        serves: CancellationToken,
+        routes: Routes,
+    ) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+        let role = match listener {
+            Listener::Enrolment => None,
+            Listener::Nodes => Some(Role::Node),
+            Listener::Operators => Some(Role::Operator),
+            Listener::Peers => Some(Role::Server),
+        };
+        let verifier = role.map(|role| self.server.anchors.role_verifier(role)).transpose()?;
+        let tls = Arc::new(server_config_with(self.identity.clone(), verifier)?);
+        let incoming = accept(socket, tls, limits, self.shutdown.clone());
+        let stop = self.shutdown.clone();
+        Ok(async move {
             let served = Server::builder()
                 .max_concurrent_streams(if listener == Listener::Enrolment { 2 } else { STREAMS_PER_CONNECTION })
                 .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
                 .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
                 .http2_max_header_list_size(HEADERS_MAX)
-                .layer(measured)
+                .layer(GrpcMetrics::of_contracts())
                 .layer(AccessLayer(listener))
+                .layer(OpeningLayer(serves))
                 .add_routes(routes)
                 .serve_with_incoming_shutdown(incoming, stop.cancelled_owned())
                 .await;
             if let Err(err) = served {
                 tracing::error!(?listener, err = %err, "a listener ended");
             }
-        });
+        })
     }
-    Ok(async move { while tasks.join_next().await.is_some() {} })
 }
