@@ -211,7 +211,7 @@ fn commands_are_counted_by_result_and_timed() {
 
 #[test]
 fn the_storage_records_under_the_name_that_is_described_here() {
-    let storage = include_str!("../../storage/durable.rs");
+    let storage = include_str!("../../storage/durable/writer.rs");
     assert!(storage.contains(&format!("\"{}\"", metrics::STORAGE_FLUSH_DURATION)));
 }
 
