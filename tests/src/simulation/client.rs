@@ -115,7 +115,12 @@ impl Client {
         let mut doubtful = false;
         for attempt in 0..ATTEMPTS {
             match self.attempt(step, attempt, command.clone()).await {
-                Attempt::Answered(reply) => return self.answered(step, &command, reply).await,
+                Attempt::Answered(reply) => {
+                    let ended = self.answered(step, &command, reply).await;
+                    // Whatever this attempt was told, an earlier one that is not the same request may still be carried out.
+                    let is_settled = !doubtful || step.request || matches!(ended, Ended::Answered(_, Answer::Done));
+                    return if is_settled { ended } else { Ended::Unknown };
+                }
                 Attempt::Nothing => {}
                 Attempt::Unknown => doubtful = true,
             }
