@@ -7,6 +7,7 @@
 //! Absent on purpose: what is killed, stopped or drawn, and when. The simulation says so.
 
 use std::future::Future;
+use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -104,8 +105,8 @@ fn note_end(why: &str) {
         return process.end(why);
     }
     tracing::error!("{why}; the server stops");
-    // The subscriber may be gone or buffered; this line must get out.
-    eprintln!("muster: {why}; the server stops");
+    // The subscriber may be gone or buffered, and a test's harness holds back what `eprintln!` writes; this line must get out.
+    let _ = writeln!(std::io::stderr(), "muster: {why}; the server stops");
     std::process::abort()
 }
 

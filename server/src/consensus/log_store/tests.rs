@@ -151,7 +151,9 @@ async fn a_log_without_the_vote_that_made_it_is_refused(engine: Engine) {
     })
     .await;
     let directory = DataDirectory::open(home.path()).unwrap();
-    let (store, _thread, opened) = Store::open(&directory, 1, engine).unwrap();
+    let (store, thread, opened) = Store::open(&directory, 1, engine).unwrap();
     let refused = LogStore::<Toy>::open(store, &opened).await.map(|_| ()).unwrap_err();
     assert!(matches!(refused, storage::Error::Damaged { .. }), "{refused}");
+    // Closing writes: before the directory is removed.
+    tokio::task::spawn_blocking(move || thread.join()).await.unwrap();
 }

@@ -170,7 +170,10 @@ async fn everything_is_there_after_closing_and_opening_on_a_real_disk(engine: En
         tokio::task::spawn_blocking(move || thread.join()).await.unwrap();
     }
     let directory = DataDirectory::open(home.path()).unwrap();
-    let (store, _thread, opened) = Store::open(&directory, 7, engine).unwrap();
+    let (store, thread, opened) = Store::open(&directory, 7, engine).unwrap();
     assert_eq!((opened.present, opened.committed), (0..50, Some(b"4".to_vec())));
     assert_eq!(store.read(0..50, usize::MAX).await.unwrap().len(), 50);
+    // Closing writes: before the directory is removed.
+    drop(store);
+    tokio::task::spawn_blocking(move || thread.join()).await.unwrap();
 }
