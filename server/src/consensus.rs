@@ -60,7 +60,7 @@ pub use machine::{Applied, Machine};
 pub use membership::MembershipError;
 pub use options::{Options, Timings};
 pub use parcel::{Forwarded, Origin, Parcel};
-pub use peer::{NotAMember, PeerHandle};
+pub use peer::{PeerError, PeerHandle};
 pub use status::{Margin, Member, Role, Status};
 pub use trail::Checkpoint;
 pub use transport::{NoPeers, Transport, TransportError};

@@ -87,14 +87,25 @@ struct Owed<M: Machine> {
     parcel: Parcel<M>,
     fence: Option<u64>,
     callers: Vec<Caller<M>>,
-    /// Somebody may have taken it, so it may be in a log: it can only be sent again as it is.
-    perhaps_taken: bool,
+    whereabouts: Whereabouts,
+}
+
+/// How far a parcel has got. Its number stands for what is in it: once it may be anywhere else it is only sent again as it is,
+/// or its replies could go to others than those who asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whereabouts {
+    /// On this server only.
+    Here,
+    /// On the wire, once. A wire may carry it twice, so that the leader's "no" to one copy says nothing of the other.
+    Sent,
+    /// Perhaps in a log.
+    Anywhere,
 }
 
 impl<M: Machine> Owed<M> {
     /// Makes it fit to be sent: claims the commands, and leaves out those that were given up. False if none is left.
     fn claim(&mut self) -> bool {
-        if self.perhaps_taken {
+        if self.whereabouts != Whereabouts::Here {
             return self.callers.iter().any(|caller| !caller.reply.is_closed());
         }
         let wanted: Vec<bool> = self.callers.iter().map(Caller::claim).collect();
@@ -111,6 +122,11 @@ impl<M: Machine> Owed<M> {
 
     fn answer(self, outcome: &Outcome<M>) {
         match outcome.replies() {
+            // Never: but nobody may get what another asked for.
+            Ok(replies) if replies.len() != self.callers.len() => {
+                tracing::error!(replies = replies.len(), callers = self.callers.len(), "a parcel's replies do not fit");
+                self.refuse(&ProposeError::TimedOut);
+            }
             Ok(replies) => {
                 let mut replies: Vec<&M::Reply> = replies.iter().collect();
                 if is_planted(Bug::AnswersMixedUp) {
@@ -172,11 +188,11 @@ impl<M: Machine> Outbox<M> {
         let floor = parcels.owed.keys().next().copied().unwrap_or(sequence);
         let origin = Origin { server: self.server, generation: self.generation, sequence, floor };
         let parcel = codec::pack(origin, commands);
-        parcels.owed.insert(sequence, Owed { parcel, fence, callers, perhaps_taken: false });
+        parcels.owed.insert(sequence, Owed { parcel, fence, callers, whereabouts: Whereabouts::Here });
         sequence
     }
 
-    /// What to send under this number; nothing if it is settled or nobody waits for it any more.
+    /// What to put into an entry under this number; nothing if it is settled or nobody waits for it any more.
     pub(super) fn send(&self, sequence: u64) -> Option<(Option<u64>, Parcel<M>)> {
         let mut parcels = self.parcels();
         let owed = parcels.owed.get_mut(&sequence)?;
@@ -187,9 +203,18 @@ impl<M: Machine> Outbox<M> {
         None
     }
 
-    /// Notes that nobody took the parcel: its commands are here again, and their callers may give them up.
+    /// Notes that a parcel without a fence leaves for another server.
+    pub(super) fn leaves(&self, sequence: u64) {
+        if let Some(owed) = self.parcels().owed.get_mut(&sequence) {
+            let is_first = owed.whereabouts == Whereabouts::Here;
+            owed.whereabouts = if is_first { Whereabouts::Sent } else { Whereabouts::Anywhere };
+        }
+    }
+
+    /// Notes that the parcel got into no entry of this server: if it was nowhere else either, its callers may give it up.
     pub(super) fn came_back(&self, sequence: u64) {
-        if let Some(owed) = self.parcels().owed.get_mut(&sequence).filter(|owed| !owed.perhaps_taken) {
+        let mut parcels = self.parcels();
+        if let Some(owed) = parcels.owed.get_mut(&sequence).filter(|owed| owed.whereabouts == Whereabouts::Here) {
             for caller in &owed.callers {
                 caller.slip.swap(Slip::SENT, Slip::HERE);
             }
@@ -199,7 +224,7 @@ impl<M: Machine> Outbox<M> {
     /// Notes that somebody may have taken the parcel.
     pub(super) fn perhaps_taken(&self, sequence: u64) {
         if let Some(owed) = self.parcels().owed.get_mut(&sequence) {
-            owed.perhaps_taken = true;
+            owed.whereabouts = Whereabouts::Anywhere;
         }
     }
 
@@ -207,7 +232,7 @@ impl<M: Machine> Outbox<M> {
     pub(super) fn refuse(&self, sequence: u64, error: &ProposeError) {
         let owed = self.parcels().owed.remove(&sequence);
         if let Some(owed) = owed {
-            let unclear = owed.perhaps_taken;
+            let unclear = owed.whereabouts == Whereabouts::Anywhere;
             owed.refuse(if unclear { &ProposeError::TimedOut } else { error });
         }
     }

@@ -44,16 +44,25 @@ impl<M: Machine> Clone for PeerHandle<M> {
     }
 }
 
-/// The sender does not belong to the group, as far as this server knows.
+/// Why a message was not looked at further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("server {from} does not belong to this group")]
-pub struct NotAMember {
-    /// The sender.
-    pub from: ServerId,
+pub enum PeerError {
+    /// The sender does not belong to the group, as far as this server knows.
+    #[error("server {from} does not belong to this group")]
+    NotAMember {
+        /// The sender.
+        from: ServerId,
+    },
+    /// Entries that do not follow on one another, or on the one that they are said to follow.
+    #[error("the entries leave a gap before {index}")]
+    Gap {
+        /// The first one out of place.
+        index: u64,
+    },
 }
 
-impl From<NotAMember> for TransportError {
-    fn from(refused: NotAMember) -> Self {
+impl From<PeerError> for TransportError {
+    fn from(refused: PeerError) -> Self {
         Self::Refused(refused.to_string())
     }
 }
@@ -73,9 +82,10 @@ impl<M: Machine> PeerHandle<M> {
     /// how it learns of its group.
     ///
     /// # Errors
-    /// [`NotAMember`].
-    pub async fn append_entries(&self, from: ServerId, rpc: Append<M>) -> Result<Appended, NotAMember> {
+    /// [`PeerError`].
+    pub async fn append_entries(&self, from: ServerId, rpc: Append<M>) -> Result<Appended, PeerError> {
         self.admit_leader(from)?;
+        refuse_gaps(&rpc)?;
         // Here and not once it is carried out: a disk of this server's own that stalls is no silence of the leader's.
         if rpc.vote >= self.raft.metrics().borrow().vote {
             self.signs.heard_leader();
@@ -86,8 +96,8 @@ impl<M: Machine> PeerHandle<M> {
     /// Takes a candidate's request for a vote. A server that has no log yet votes for nobody.
     ///
     /// # Errors
-    /// [`NotAMember`].
-    pub async fn vote(&self, from: ServerId, rpc: Ballot) -> Result<Voted, NotAMember> {
+    /// [`PeerError::NotAMember`].
+    pub async fn vote(&self, from: ServerId, rpc: Ballot) -> Result<Voted, PeerError> {
         self.admit_elector(from)?;
         let voted = self.raft.vote(rpc.clone()).await;
         if let Ok(answer) = &voted {
@@ -100,8 +110,8 @@ impl<M: Machine> PeerHandle<M> {
     /// entries, a server that has no log yet takes it from any server of the fleet.
     ///
     /// # Errors
-    /// [`NotAMember`].
-    pub async fn install_snapshot(&self, from: ServerId, rpc: SnapshotChunk<M>) -> Result<Installed, NotAMember> {
+    /// [`PeerError::NotAMember`].
+    pub async fn install_snapshot(&self, from: ServerId, rpc: SnapshotChunk<M>) -> Result<Installed, PeerError> {
         self.admit_leader(from)?;
         Ok(self.receive(rpc).await)
     }
@@ -126,12 +136,12 @@ impl<M: Machine> PeerHandle<M> {
     /// Takes commands that another server forwards, if this one leads, and answers when they are applied. It never passes them on.
     ///
     /// # Errors
-    /// [`NotAMember`].
+    /// [`PeerError::NotAMember`].
     pub async fn forward(
         &self,
         from: ServerId,
         parcel: Parcel<M>,
-    ) -> Result<Result<Forwarded, ForwardError>, NotAMember> {
+    ) -> Result<Result<Forwarded, ForwardError>, PeerError> {
         self.admit_member(from)?;
         if parcel.origin.server != from || !parcel.is_bounded() {
             return Ok(Err(ForwardError::Malformed));
@@ -149,8 +159,8 @@ impl<M: Machine> PeerHandle<M> {
     /// acknowledged before.
     ///
     /// # Errors
-    /// [`NotAMember`].
-    pub async fn read_index(&self, from: ServerId) -> Result<Result<u64, ReadError>, NotAMember> {
+    /// [`PeerError::NotAMember`].
+    pub async fn read_index(&self, from: ServerId) -> Result<Result<u64, ReadError>, PeerError> {
         self.admit_member(from)?;
         Ok(read_index(&self.raft, self.legacy).await)
     }
@@ -158,8 +168,8 @@ impl<M: Machine> PeerHandle<M> {
     /// Stands for election now, if this server votes and the sender is the leader, which hands over.
     ///
     /// # Errors
-    /// [`NotAMember`].
-    pub async fn campaign(&self, from: ServerId) -> Result<(), NotAMember> {
+    /// [`PeerError::NotAMember`].
+    pub async fn campaign(&self, from: ServerId) -> Result<(), PeerError> {
         self.admit_member(from)?;
         let leader = self.raft.metrics().borrow().current_leader;
         if leader == Some(from) {
@@ -180,27 +190,35 @@ impl<M: Machine> PeerHandle<M> {
         Ok((self.raft.metrics().borrow().last_log_index, vote))
     }
 
-    fn admit_leader(&self, from: ServerId) -> Result<(), NotAMember> {
+    fn admit_leader(&self, from: ServerId) -> Result<(), PeerError> {
         if self.raft.metrics().borrow().last_log_index.is_none() { Ok(()) } else { self.admit_elector(from) }
     }
 
     /// A server that lags may not know yet of one that joined, votes and leads since; refusing it would leave this one behind for
     /// ever. Only who is known to have left is refused, for a number is never used twice. Nothing else can be told from a number:
     /// servers are approved in any order. The wire has seen its certificate, which an operator approved.
-    fn admit_elector(&self, from: ServerId) -> Result<(), NotAMember> {
+    fn admit_elector(&self, from: ServerId) -> Result<(), PeerError> {
         if self.admit_member(from).is_ok() {
             return Ok(());
         }
         let has_group = self.raft.metrics().borrow().membership_config.nodes().next().is_some();
         let is_new = has_group && !self.shared.read().knows(from);
-        if is_new { Ok(()) } else { Err(NotAMember { from }) }
+        if is_new { Ok(()) } else { Err(PeerError::NotAMember { from }) }
     }
 
-    fn admit_member(&self, from: ServerId) -> Result<(), NotAMember> {
+    fn admit_member(&self, from: ServerId) -> Result<(), PeerError> {
         let metrics = self.raft.metrics();
         let member = metrics.borrow().membership_config.membership().get_node(&from).is_some();
-        if member { Ok(()) } else { Err(NotAMember { from }) }
+        if member { Ok(()) } else { Err(PeerError::NotAMember { from }) }
     }
+}
+
+/// openraft takes such entries as they are, and this server's log, which holds no gaps, would end the process. They come from a
+/// server that led until now: its way to this one reads the log once more while what it reads is being purged.
+fn refuse_gaps<M: Machine>(rpc: &Append<M>) -> Result<(), PeerError> {
+    let first = rpc.prev_log_id.map_or(0, |previous| previous.index + 1);
+    let misplaced = (first..).zip(&rpc.entries).find(|(expected, entry)| entry.log_id.index != *expected);
+    misplaced.map_or(Ok(()), |(_, entry)| Err(PeerError::Gap { index: entry.log_id.index }))
 }
 
 /// One quorum round: the index that a linearizable read must wait for.
@@ -224,3 +242,6 @@ pub(super) async fn read_index<M: Machine>(raft: &Raft<M>, legacy: Legacy) -> Re
 pub(super) fn leads<M: Machine>(raft: &Raft<M>) -> bool {
     raft.metrics().borrow().state == ServerState::Leader
 }
+
+#[cfg(test)]
+mod tests;

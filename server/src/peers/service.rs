@@ -23,7 +23,7 @@ use super::logs;
 use super::relay::Voter;
 use super::roster::{Roster, Standing};
 use super::wire::{Malformed, forward, greet, leader, logs as log_wire, raft, relay, snapshot};
-use crate::consensus::{ForwardError, Machine, NotAMember, PeerHandle, ServerId};
+use crate::consensus::{ForwardError, Machine, PeerError, PeerHandle, ServerId};
 use crate::sessions::Sessions;
 
 /// Who calls, as the connection has proved it. The listener puts it into each request; without it nothing is served.
@@ -71,7 +71,7 @@ impl<M: Machine> PeerService for Door<M> {
         let (from, request) = self.rafts(request, |request| request.envelope.as_ref())?;
         let rpc = raft::parse_append::<M>(request).map_err(malformed)?;
         let vote = rpc.vote;
-        let appended = self.consensus.append_entries(from, rpc).await.map_err(stranger)?;
+        let appended = self.consensus.append_entries(from, rpc).await.map_err(refused)?;
         self.memory.voted(from, vote);
         Ok(Response::new(raft::render_appended(&appended.map_err(stopped)?)))
     }
@@ -80,7 +80,7 @@ impl<M: Machine> PeerService for Door<M> {
         let (from, request) = self.rafts(request, |request| request.envelope.as_ref())?;
         let rpc = raft::parse_candidacy(request).map_err(malformed)?;
         let vote = rpc.vote;
-        let voted = self.consensus.vote(from, rpc).await.map_err(stranger)?;
+        let voted = self.consensus.vote(from, rpc).await.map_err(refused)?;
         self.memory.voted(from, vote);
         Ok(Response::new(raft::render_voted(&voted.map_err(stopped)?)))
     }
@@ -89,7 +89,7 @@ impl<M: Machine> PeerService for Door<M> {
         let (from, request) = self.rafts(request, |request| request.envelope.as_ref())?;
         // Sent again, it may arrive whole: not the sender's fault.
         let piece = snapshot::parse::<M>(request).map_err(|error| Status::data_loss(error.to_string()))?;
-        let installed = self.consensus.install_snapshot(from, piece).await.map_err(stranger)?;
+        let installed = self.consensus.install_snapshot(from, piece).await.map_err(refused)?;
         let outcome = match installed {
             Ok(installed) => Ok(installed),
             Err(RaftError::APIError(InstallSnapshotError::SnapshotMismatch(mismatch))) => Err(mismatch),
@@ -113,19 +113,19 @@ impl<M: Machine> PeerService for Door<M> {
             // Final, unlike other refusals: the sender must not try until its callers' time is up.
             return Ok(Response::new(forward::render_forwarded(Err(ForwardError::Malformed))));
         }
-        let forwarded = self.consensus.forward(from, parcel).await.map_err(stranger)?;
+        let forwarded = self.consensus.forward(from, parcel).await.map_err(refused)?;
         Ok(Response::new(forward::render_forwarded(forwarded)))
     }
 
     async fn read_index(&self, request: Request<ReadIndexRequest>) -> Answer<ReadIndexResponse> {
         let (from, _) = self.rafts(request, |request| request.envelope.as_ref())?;
-        let read = self.consensus.read_index(from).await.map_err(stranger)?;
+        let read = self.consensus.read_index(from).await.map_err(refused)?;
         Ok(Response::new(forward::render_read(read)))
     }
 
     async fn campaign(&self, request: Request<CampaignRequest>) -> Answer<CampaignResponse> {
         let (from, _) = self.rafts(request, |request| request.envelope.as_ref())?;
-        self.consensus.campaign(from).await.map_err(stranger)?;
+        self.consensus.campaign(from).await.map_err(refused)?;
         Ok(Response::new(CampaignResponse {}))
     }
 
@@ -232,8 +232,11 @@ fn malformed(error: Malformed) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
-fn stranger(error: NotAMember) -> Status {
-    Status::permission_denied(error.to_string())
+fn refused(error: PeerError) -> Status {
+    match error {
+        PeerError::NotAMember { .. } => Status::permission_denied(error.to_string()),
+        PeerError::Gap { .. } => Status::invalid_argument(error.to_string()),
+    }
 }
 
 /// Raft's core here is dead or stopping. To the sender that is no answer: it tries again later.

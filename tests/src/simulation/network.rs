@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use muster_server::consensus::transport::{Append, Appended, Ballot, Installed, SnapshotChunk, Voted};
 use muster_server::consensus::{
-    ForwardError, Forwarded, NotAMember, Parcel, Peer, PeerHandle, ReadError, ServerId, Transport, TransportError,
+    ForwardError, Forwarded, Parcel, Peer, PeerError, PeerHandle, ReadError, ServerId, Transport, TransportError,
 };
 use muster_server::process::spawn_in;
 use muster_state::State;
@@ -142,7 +142,7 @@ impl Wire {
     async fn call<R, F, H>(&self, to: ServerId, kind: Kind, within: Duration, handle: H) -> Answered<R>
     where
         R: Send + 'static,
-        F: Future<Output = Result<R, NotAMember>> + Send + 'static,
+        F: Future<Output = Result<R, PeerError>> + Send + 'static,
         H: Fn(PeerHandle<State>) -> F + Send + Sync + 'static,
     {
         let (sender, answer) = oneshot::channel();
@@ -169,7 +169,7 @@ impl Wire {
     async fn deliver<R, F>(&self, to: ServerId, handle: &impl Fn(PeerHandle<State>) -> F, slot: &Slot<R>)
     where
         R: Send + 'static,
-        F: Future<Output = Result<R, NotAMember>> + Send + 'static,
+        F: Future<Output = Result<R, PeerError>> + Send + 'static,
     {
         let answer = match self.network.arrive(self.from, to) {
             Arrival::Swallowed => return,

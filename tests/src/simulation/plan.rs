@@ -91,13 +91,15 @@ fn steps(random: &mut fastrand::Rng, client: u32, serial: &mut u32) -> Vec<Step>
         at_ms += wait_ms + 20;
         *serial += 1;
         let (object, ask) = operation(random, client, *serial, at_ms);
-        let request = ask != Ask::Look && random.u8(0..10) < 7;
+        let drawn = if ask == Ask::Look { 10 } else { random.u8(0..10) };
+        // An addition without a request is the only thing that shows when it is carried out twice.
+        let request = drawn < if matches!(ask, Ask::Add { .. }) { 2 } else { 7 };
         steps.push(Step {
             wait_ms,
             object,
             ask,
             request,
-            echo: request && random.u8(0..4) == 0,
+            echo: drawn < 7 && random.u8(0..4) == 0 && request,
             server: random.usize(0..16),
             within_ms: random.u64(300..4_000),
         });

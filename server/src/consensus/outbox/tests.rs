@@ -67,6 +67,22 @@ fn what_was_given_up_before_it_left_never_leaves() {
 }
 
 #[test]
+fn what_left_for_another_server_is_sent_again_as_it_was_even_if_that_did_not_take_it() {
+    let outbox = Outbox::<Toy>::new(1, 1);
+    let (first, one, slip) = mk_waiting("a");
+    let (second, mut two, _) = mk_waiting("b");
+    let sequence = outbox.pack(None, vec![first, second]);
+    outbox.send(sequence).unwrap();
+    outbox.leaves(sequence);
+    outbox.came_back(sequence);
+    assert!(!slip.give_up(), "a second copy may be on its way");
+    drop(one);
+    assert_eq!(texts(&outbox.send(sequence).unwrap().1), ["a", "b"]);
+    outbox.settle(sequence, &done(&[5, 6]));
+    assert_eq!(two.try_recv(), Ok(Ok(6)));
+}
+
+#[test]
 fn what_somebody_may_have_taken_is_sent_again_as_it_was_while_anybody_waits() {
     let outbox = Outbox::<Toy>::new(1, 1);
     let (first, one, _) = mk_waiting("a");
@@ -147,12 +163,12 @@ fn a_server_that_stops_promises_nothing_of_what_is_under_way() {
 #[test]
 fn a_late_refusal_says_nothing_of_an_earlier_attempt() {
     let outbox = Outbox::<Toy>::new(1, 1);
-    for (perhaps_taken, expected) in [(false, ProposeError::Malformed), (true, ProposeError::TimedOut)] {
+    for (attempts, expected) in [(1, ProposeError::Malformed), (2, ProposeError::TimedOut)] {
         let (waiting, mut answer, _) = mk_waiting("a");
         let sequence = outbox.pack(None, vec![waiting]);
-        outbox.send(sequence).unwrap();
-        if perhaps_taken {
-            outbox.perhaps_taken(sequence);
+        for _ in 0..attempts {
+            outbox.send(sequence).unwrap();
+            outbox.leaves(sequence);
         }
         outbox.refuse(sequence, &ProposeError::Malformed);
         assert_eq!(answer.try_recv(), Ok(Err(expected)));

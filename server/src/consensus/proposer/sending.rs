@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use muster_state::Stamp;
+use muster_state::planted::{Bug, is_planted};
 use openraft::error::ClientWriteError;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
@@ -62,7 +63,7 @@ pub(super) enum Ended {
 pub(super) enum Verdict {
     /// It is in the leader's state.
     Taken,
-    /// Nobody took it.
+    /// The leader did not take it.
     NotTaken,
     /// Somebody may have taken it.
     Unclear,
@@ -178,7 +179,7 @@ impl<M: Machine> Running<M> {
     fn fold(&mut self, term: Option<u64>, load: &mut Load) -> Option<(Option<u64>, Vec<Waiting<M>>)> {
         let mut folded: Option<(Option<u64>, Vec<Waiting<M>>)> = None;
         while let Some(waiting) = self.next_waiting() {
-            if waiting.fence.is_some() && waiting.fence != term {
+            if waiting.fence.is_some() && waiting.fence != term && !is_planted(Bug::FenceIgnored) {
                 waiting.caller.answer(Err(ProposeError::Fenced));
                 continue;
             }
@@ -201,6 +202,7 @@ impl<M: Machine> Running<M> {
             self.parts.outbox.refuse(sequence, &ProposeError::Fenced);
             return true;
         }
+        self.parts.outbox.leaves(sequence);
         self.forwarding += 1;
         let (courier, group, judges) = (self.parts.courier.clone(), self.group.clone(), self.judges.clone());
         process::spawn(async move {
@@ -233,7 +235,7 @@ impl<M: Machine> Running<M> {
         match verdict {
             // It is answered, or will be with the entries that are on their way here.
             Verdict::Taken => return,
-            Verdict::NotTaken => outbox.came_back(sequence),
+            Verdict::NotTaken => {}
             Verdict::Unclear => outbox.perhaps_taken(sequence),
             Verdict::Malformed => return outbox.refuse(sequence, &ProposeError::Malformed),
         }
