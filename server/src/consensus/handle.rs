@@ -76,7 +76,7 @@ impl<M: Machine> Consensus<M> {
         let counters = store.counters();
         let log = LogStore::<M>::open(store, &opened).await?;
         let snapshots = Snapshots::open(directory.snapshots()?)?;
-        let legacy = Legacy::new(log.last().filter(|_| !is_planted(Bug::LegacyForgotten)));
+        let legacy = Legacy::new(log.last());
         let machine = StateMachine::open(snapshots.clone(), log.purged())?;
         let shared = machine.shared();
         let generation = directory.next_generation(shared.known_generation(id) + 1)?;

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::io::Cursor;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
 use muster_state::Stamp;
 use muster_state::planted::{Bug, is_planted};
@@ -176,8 +177,7 @@ impl<M: Machine> Shared<M> {
 
     fn replace(&self, current: Current<M>) {
         let settled = current.settled.clone();
-        let kept = is_planted(Bug::InstalledOverOld).then(|| self.read().settled.clone());
-        *self.write() = Current { settled: kept.unwrap_or(current.settled), ..current };
+        *self.write() = current;
         self.checkpoints.send_replace(Arc::default());
         let _ = self.updates.send(Update::Resync);
         if let Some(outbox) = self.outbox.get() {
@@ -313,7 +313,10 @@ impl<M: Machine> RaftSnapshotBuilder<TypeConfig<M>> for SnapshotBuilder<M> {
         let state = rendered.await.map_err(|error| unsaved(&meta, &error))?;
         let saving = save(self.snapshots.clone(), &meta, state.clone());
         if is_planted(Bug::PurgeBeforeSnapshot) {
-            process::spawn(saving);
+            process::spawn(async {
+                tokio::time::sleep(Duration::from_millis(500)).await;
+                saving.await;
+            });
         } else {
             saving.await;
         }

@@ -8,10 +8,6 @@
 pub enum Bug {
     /// Log: acknowledges what is written, before it is synchronised.
     EarlyAck = 1,
-    /// Log: returns from saving a vote before it is synchronised.
-    VoteNotSynced,
-    /// Log: what is to be truncated stays on disk.
-    TruncateForgotten,
     /// Log: of several records appended at once the first is not written.
     AppendLeavesHole,
     /// Log: entries that were truncated stay in memory and are read from there.
@@ -22,8 +18,6 @@ pub enum Bug {
     PurgeBeforeSnapshot,
     /// Snapshots: one that came from the leader is used and never saved.
     InstalledNotSaved,
-    /// Snapshots: one that came from the leader is laid over what is there, and what it does not have stays.
-    InstalledOverOld,
     /// Snapshots: the stored replies are not part of them.
     RepliesNotInSnapshot,
     /// Reads: what this server has is passed off as the latest.
@@ -46,28 +40,21 @@ pub enum Bug {
     UnknownTakenForNothing,
     /// Parcels: one that was carried out before is carried out again.
     ParcelRepeated,
-    /// Parcels: what was carried out is not part of snapshots.
-    ParcelsNotInSnapshot,
     /// Parcels: a server that starts again counts from one again, as if it were its first start.
     GenerationForgotten,
     /// Parcels: what was meant for one term is carried out in another.
     FenceIgnored,
-    /// Reads: a leader that goes on after a start takes what it noted as committed for all that was.
-    LegacyForgotten,
 }
 
 impl Bug {
     /// All of them.
     pub const ALL: &[Self] = &[
         Self::EarlyAck,
-        Self::VoteNotSynced,
-        Self::TruncateForgotten,
         Self::AppendLeavesHole,
         Self::StaleCache,
         Self::CommittedTooFar,
         Self::PurgeBeforeSnapshot,
         Self::InstalledNotSaved,
-        Self::InstalledOverOld,
         Self::RepliesNotInSnapshot,
         Self::LocalRead,
         Self::ClockInApply,
@@ -79,10 +66,8 @@ impl Bug {
         Self::ReadWithoutMajority,
         Self::UnknownTakenForNothing,
         Self::ParcelRepeated,
-        Self::ParcelsNotInSnapshot,
         Self::GenerationForgotten,
         Self::FenceIgnored,
-        Self::LegacyForgotten,
     ];
 }
 

@@ -33,13 +33,15 @@ pub type Deeds = Arc<Mutex<Vec<Fenced>>>;
 /// Proposes while this server leads, several at a time, until its process dies.
 pub async fn conduct(consensus: Consensus<State>, id: ServerId, start: u64, deeds: Deeds) {
     let mut leadership = consensus.leadership();
-    for number in 0_u64.. {
+    for number in 0_u32.. {
         let Ok(leading) = leadership.wait_for(Option::is_some).await.map(|term| *term) else { return };
         let Some(term) = leading else { continue };
         let mark = format!("fenced-{term}-{id}-{start}-{number}");
         let place = note(&deeds, Fenced { mark: mark.clone(), term, expected: (0, 1) });
         let (consensus, deeds) = (consensus.clone(), deeds.clone());
         muster_server::process::spawn(async move {
+            // Some come late, when another leads or this one does again.
+            tokio::time::sleep(PAUSE * (number % 8)).await;
             let done = consensus.propose_as_leader(term, commands::fenced(&mark), WITHIN).await;
             let expected = match done {
                 Ok(Ok(_)) => (1, 1),

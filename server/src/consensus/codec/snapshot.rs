@@ -11,7 +11,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use muster_state::planted::{Bug, is_planted};
 use serde::{Deserialize, Serialize};
 
 use super::{Error, FORMAT, from_formatted, place};
@@ -80,8 +79,7 @@ pub(in crate::consensus) fn parse_state<M: Machine>(bytes: &[u8]) -> Result<Part
         floor: form.floor,
         replies: form.replies.into_iter().map(|(sequence, replies)| (sequence, Arc::from(replies))).collect(),
     };
-    let origins: BTreeMap<_, _> = book.origins.into_iter().map(|(server, form)| (server, heard(form))).collect();
-    let origins = if is_planted(Bug::ParcelsNotInSnapshot) { BTreeMap::new() } else { origins };
+    let origins = book.origins.into_iter().map(|(server, form)| (server, heard(form))).collect();
     Ok((Settled { origins }, book.left, machine))
 }
 

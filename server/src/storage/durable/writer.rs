@@ -105,10 +105,6 @@ impl<B: Backend> Writer<B> {
             }
             Operation::SaveVote(vote, done) => {
                 batch.put(Kind::Vote.key(), seal_value(Kind::Vote, &vote)?)?;
-                if is_planted(Bug::VoteNotSynced) {
-                    done();
-                    return Ok(None);
-                }
                 Ok(Some(done))
             }
             Operation::NoteCommitted(committed) => {
@@ -116,8 +112,7 @@ impl<B: Backend> Writer<B> {
                 Ok(None)
             }
             Operation::Truncate(from, done) => {
-                let mut forgotten = Batch::default();
-                self.log.truncate(if is_planted(Bug::TruncateForgotten) { &mut forgotten } else { batch }, from)?;
+                self.log.truncate(batch, from)?;
                 Ok(Some(done))
             }
             Operation::Purge(point, done) => {
