@@ -23,11 +23,11 @@ use crate::{
 
 pub use crate::consensus::{Checkpoint, Margin, Member, MembershipError, Peer, ReadError, Role, Status};
 
-/// How long a command may wait for its reply. A flush takes milliseconds; seconds mean that there is no leader.
-const PROPOSE_WITHIN: Duration = Duration::from_secs(15);
+/// How long a command may wait for its reply. Longer than a fail-over, and shorter than a client waits before it goes to another
+/// server, so that it hears that there is no leader and not nothing.
+const PROPOSE_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long a read waits for a majority. Longer than a fail-over, and shorter than a client waits before it goes to another server,
-/// so that it hears that there is no leader and not nothing.
+/// How long a read waits for a majority, for the same reasons.
 const READ_WITHIN: Duration = Duration::from_secs(5);
 
 /// Handle to the replicated truth; cheap to clone.
@@ -91,7 +91,7 @@ impl Ledger {
     }
 
     /// Whether this server leads, in which term, and may act on it; its state then holds everything committed before the term.
-    /// It can be late by a moment: use [`Ledger::as_leader`] or [`Ledger::propose_as_leader`] for what must not be done late.
+    /// It can be late by a moment: use [`Ledger::as_leader`] for what must not be done late.
     #[must_use]
     pub fn leadership(&self) -> watch::Receiver<Option<u64>> {
         self.consensus.leadership()
@@ -105,11 +105,6 @@ impl Ledger {
     /// Carries out a verb for a caller whose retries are answered once and done once.
     pub async fn propose_for<V: VerbOf>(&self, request: Request, verb: V) -> Result<V::Reply, ProposeError> {
         self.carry_out(Some(request), verb).await
-    }
-
-    /// Carries out a verb as the leader of the term, or not at all.
-    pub async fn propose_as_leader<V: VerbOf>(&self, term: u64, verb: V) -> Result<V::Reply, ProposeError> {
-        self.as_leader(term).propose(verb).await
     }
 
     /// Runs `work` in each term in which this server leads, with a ledger whose verbs are carried out in that term only, and ends

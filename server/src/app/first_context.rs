@@ -37,8 +37,8 @@ pub(super) fn make(server: &Unsealed) -> anyhow::Result<Option<FirstContext>> {
 }
 
 impl FirstContext {
-    /// Writes certificate, key (0600) and a context named `name` that points to them. A context of that name is never
-    /// overwritten: it is then the operator's own.
+    /// Writes certificate, key (0600) and a context named `name` that points to them. One that is there already is told of the
+    /// servers that joined since; one of another fleet, or with other credentials, is left alone.
     pub fn write(&self, config: &Path, name: &str) -> anyhow::Result<Context> {
         let folder = config.parent().context("the configuration file has no folder")?;
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
@@ -46,7 +46,10 @@ impl FirstContext {
         let context = Context { servers: self.servers.clone(), ca_hash: self.ca_hash.clone(), certificate, key };
         // The context first: if the name is taken, its files are left alone too.
         if write_first_context(config, name, &context)? == Outcome::NameTaken {
-            anyhow::bail!("{} has a context {name:?} of another fleet; it was left alone", config.display());
+            anyhow::bail!(
+                "{} has a context {name:?} of another fleet, or with other credentials; it was left alone",
+                config.display(),
+            );
         }
         // Key and certificate belong together: both as they are, or both new. What another fleet certified is of no use: the
         // fleet was restored, under the same pin and a new id.
