@@ -77,11 +77,6 @@ impl Sessions {
         self.inner.streams.lock().unwrap_or_else(PoisonError::into_inner).by_node.keys().cloned().collect()
     }
 
-    /// That node is attached now.
-    pub fn is_attached(&self, node: &NodeId) -> bool {
-        self.inner.streams.lock().unwrap_or_else(PoisonError::into_inner).by_node.contains_key(node)
-    }
-
     /// Keeps lines of a node; the oldest fall off.
     pub fn log(&self, node: &NodeId, step: &str, lines: Vec<String>, at_ms: u64) {
         let mut all = self.inner.lines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -152,9 +147,9 @@ mod tests {
         let new = sessions.attach(&node);
         assert!(old.replaced.is_cancelled() && !new.replaced.is_cancelled());
         drop(old);
-        assert!(sessions.is_attached(&node));
+        assert!(sessions.attached().contains(&node));
         drop(new);
-        assert!(!sessions.is_attached(&node));
+        assert!(sessions.attached().is_empty());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use muster_server::ledger::Ledger;
 use muster_state::command::Enrol;
 use muster_state::facts::Facts;
 use muster_state::{Bytes, Digest, NodeId, State};
+use muster_tests::percentile;
 use tokio::task::JoinSet;
 
 /// Commands under way at once, one row each.
@@ -65,8 +66,7 @@ async fn row(ledger: &Ledger, concurrency: usize) -> Result<()> {
     let took = began.elapsed();
     let syncs = (ledger.status().log_syncs - syncs).max(1);
     waits.sort_unstable();
-    let at = |share: f64| waits.get(((waits.len() - 1) as f64 * share) as usize).copied().unwrap_or_default();
-    let milliseconds = |share| at(share).as_secs_f64() * 1000.0;
+    let milliseconds = |share| percentile(&waits, share).as_secs_f64() * 1000.0;
     println!(
         "{concurrency:>11}  {:>10.0}  {:>9.2}  {:>9.2}  {:>9.2}  {:>16.1}",
         waits.len() as f64 / took.as_secs_f64(),

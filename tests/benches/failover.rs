@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use muster_tests::disk::{Fault, Mains};
-use muster_tests::{FailOver, Fleet, Ordeal, Pace, ServerSettings};
+use muster_tests::{FailOver, Fleet, Ordeal, Pace, ServerSettings, percentile};
 
 const SERVERS: usize = 3;
 /// About 400 changes a second, one of ten a token: a fleet keeps 50,000.
@@ -84,11 +84,7 @@ fn report(seen: Vec<FailOver>) {
     let split = seen.iter().filter(|fail_over| fail_over.terms > 1).count();
     let mut silences: Vec<Duration> = seen.iter().map(|fail_over| fail_over.silence).collect();
     silences.sort_unstable();
-    // The smallest figure that so large a share does not exceed.
-    let at = |share: f64| {
-        let place = (silences.len() as f64 * share).ceil() as usize;
-        silences.get(place.saturating_sub(1)).map_or(0, Duration::as_millis)
-    };
+    let at = |share| percentile(&silences, share).as_millis();
     println!(
         "{} leaders killed: silent for p50 {} ms, p90 {} ms, p99 {} ms, longest {} ms; {split} took more than one term",
         silences.len(),

@@ -4,7 +4,7 @@
 //! operator beside it, [`Fleet`] several of them, [`Machine`] a rehearsed machine, [`eventually`] the only way to wait. [`raw`] speaks to a server
 //! without any program of ours in between, [`Operators`] work on a fleet and know what was acknowledged, a [`Crowd`] of them insists
 //! while an [`Ordeal`] kills servers, [`network`] is a network with faults, and [`secrets`] looks for every secret of a fleet where it
-//! must not be. [`house`] reads the repository itself.
+//! must not be. [`house`] reads the repository itself, and [`percentile`] is for the benches.
 //!
 //! Deliberately absent: expectations. What must hold is said in the scenarios (`tests/*.rs`).
 
@@ -20,6 +20,7 @@ mod machine;
 pub mod network;
 mod operators;
 mod ordeal;
+mod percentile;
 mod process;
 pub mod raw;
 mod sampler;
@@ -35,6 +36,7 @@ pub use fleet::Fleet;
 pub use machine::Machine;
 pub use operators::{Operators, Work};
 pub use ordeal::{FailOver, Ordeal};
+pub use percentile::percentile;
 pub use process::Output;
 pub use sampler::Sampler;
 pub use server::{Door, Server, ServerSettings, demo};

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use muster_tests::percentile;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -54,10 +55,9 @@ pub(crate) struct Attach {
 impl Commands {
     fn of(mut waits: Vec<Duration>, took: Duration, cpu: Duration) -> Self {
         waits.sort_unstable();
-        let at = |share: f64| waits.get((waits.len().saturating_sub(1) as f64 * share) as usize).copied();
         let per_second = waits.len() as f64 / took.as_secs_f64();
         let cpu = cpu.div_f64(waits.len().max(1) as f64);
-        Self { per_second, p50: at(0.5).unwrap_or_default(), p99: at(0.99).unwrap_or_default(), cpu }
+        Self { per_second, p50: percentile(&waits, 0.5), p99: percentile(&waits, 0.99), cpu }
     }
 
     /// The round in the middle by rate.

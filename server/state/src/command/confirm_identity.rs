@@ -8,6 +8,8 @@ pub(super) const PREVIOUS_KEPT: usize = 8;
 
 /// A certificate was used: enrolment gives it no more, a renewal takes effect. Replies with the node, which may
 /// have been locked by this very use.
+///
+/// Nobody proposes it any more, because [`super::RecordHello`] does the same; logs that were written before hold it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConfirmIdentity {
     /// The node its certificate names.
