@@ -28,7 +28,7 @@ use crate::{
     clock::now_ms,
     conductor,
     config::Config,
-    consensus, membership,
+    consensus, kubernetes, membership,
     operations::{
         Unsealed, found_fleet,
         keyring::Keyring,
@@ -274,6 +274,7 @@ impl Running {
         tasks.spawn(own.clone().renew(server.clone(), shutdown.clone()));
         tasks.spawn(reseal::run(server.clone(), shutdown.clone()));
         tasks.spawn(conductor::run(server.clone(), shutdown.clone()));
+        tasks.spawn(kubernetes::run(server.clone(), shutdown.clone()));
         let promote_after = config.server.promote_after.duration();
         tasks.spawn(membership::run(server.clone(), promote_after, shutdown.clone()));
         tasks.spawn(agreement::run(group.ledger.clone(), *id, shutdown.clone()));

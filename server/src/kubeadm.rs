@@ -3,7 +3,7 @@
 //! path and the reason, so that no machine boots into a configuration that cannot work.
 //!
 //! In reading order: the small values (`token`, `group`, `certificate_key`, `pin`, `endpoint`, `version`), the objects
-//! made of them (`token_secret`, `certs_secret`, `discovery`, `jws`, `rbac`), the configuration files (`config`), and
+//! made of them (`token_secret`, `certs_secret`, `discovery`, `jws`, `rbac`, `link_rbac`), the configuration files (`config`), and
 //! the plain line for machines without an agent (`join_command`).
 //!
 //! Deliberately absent: running kubeadm (the agent does that), and talking to an API server.
@@ -16,6 +16,7 @@ pub mod endpoint;
 pub mod group;
 pub mod join_command;
 pub mod jws;
+pub mod link_rbac;
 pub mod pin;
 pub mod rbac;
 pub mod redacted;

@@ -14,6 +14,7 @@ pub mod foreground;
 pub mod identity;
 pub mod joining;
 pub mod kubeadm;
+pub mod kubernetes;
 pub mod ledger;
 pub mod logging;
 pub mod membership;

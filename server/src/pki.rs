@@ -10,6 +10,7 @@
 mod anchors;
 mod certificate;
 mod cluster;
+mod cluster_client;
 mod error;
 mod fleet;
 mod import;
@@ -20,6 +21,7 @@ mod request;
 pub use anchors::FleetAnchors;
 pub use certificate::{certificates_to_pem, key_to_pem, not_after_ms};
 pub use cluster::{Authority as ClusterAuthority, ClusterPki, KeyAlgorithm, PkiFile, UnknownKeyAlgorithm, file};
+pub use cluster_client::{LINK_LIFETIME_MS, LinkTerms, issue_for_link};
 pub use error::PkiError;
 pub use fleet::{Authority, FleetParts, FleetPki, NewFleet};
 pub use import::{

@@ -24,8 +24,8 @@ const ROOMS: &[(&str, &str)] = &[
     // `cli`: the first operator's context is written in the command line's own form.
     (
         "app",
-        "agreement api cli clock conductor config consensus identity joining ledger membership operations peers pki seal sessions \
-         storage web",
+        "agreement api cli clock conductor config consensus identity joining kubernetes ledger membership operations peers pki \
+         seal sessions storage web",
     ),
     // The client side: a stranger to everything that a server does. `pki`: an import is checked before anything is sent.
     ("cli", "backup kubeadm pki suggestion"),
@@ -34,6 +34,8 @@ const ROOMS: &[(&str, &str)] = &[
     ("membership", "ledger operations"),
     ("agreement", "ledger process"),
     ("conductor", "clock kubeadm ledger operations sessions"),
+    // The links to clusters' APIs: beside the conductor, and the only room that names `kube`.
+    ("kubernetes", "clock kubeadm ledger operations pki"),
     ("operations", "backup clock kubeadm ledger pki seal sessions"),
     // What it does it with.
     ("ledger", "consensus process web"),
@@ -193,6 +195,21 @@ fn each_engine_is_named_by_one_file() {
         assert!(!own.is_empty(), "nothing names {engine}: the rule is blind");
         let others = others.into_iter().filter(|path| !modules.contains(&path.as_str())).collect();
         assert_none(&format!("names {engine} outside {its_own}.rs"), others);
+    }
+}
+
+#[test]
+fn the_kubernetes_client_is_named_in_one_room() {
+    for client in ["kube", "k8s_openapi"] {
+        let names_it =
+            |file: &Tracked| names(&code(&file.text), &format!("{client}::")) || names_the_crate(&file.text, client);
+        let (own, others): (Vec<_>, Vec<_>) = rust()
+            .into_iter()
+            .filter(names_it)
+            .map(|file| file.path)
+            .partition(|path| path.starts_with("server/src/kubernetes"));
+        assert!(!own.is_empty(), "nothing names {client}: the rule is blind");
+        assert_none(&format!("names {client} outside server/src/kubernetes"), others);
     }
 }
 

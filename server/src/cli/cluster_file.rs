@@ -72,6 +72,24 @@ struct Kubernetes {
     pod_subnet: Option<Spanned<String>>,
     service_subnet: Option<Spanned<String>>,
     dns_domain: Option<Spanned<String>>,
+    access: Option<Access>,
+    csr_approval: Option<CsrApproval>,
+}
+
+/// Who speaks to the cluster's API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Access {
+    Detached,
+    Linked,
+}
+
+/// Who approves the certificate requests of joining nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum CsrApproval {
+    Muster,
+    Auto,
 }
 
 /// Trees that are merged into what is rendered.

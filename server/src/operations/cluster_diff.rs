@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_state::{
     facts::Selector,
-    record::{ClusterSpec, NamedNode, Pool},
+    record::{ClusterSpec, CsrApproval, NamedNode, Pool},
 };
 use serde_json::Value;
 
@@ -41,6 +41,13 @@ impl Fields {
         fields.add("spec.kubernetes.serviceSubnet", &spec.service_subnet);
         fields.add("spec.kubernetes.dnsDomain", &spec.dns_domain);
         fields.add("spec.keyAlgorithm", &spec.key_algorithm);
+        if let Some(link) = spec.link {
+            fields.add("spec.kubernetes.access", "linked");
+            fields.add(
+                "spec.kubernetes.csrApproval",
+                if link.csr_approval == CsrApproval::Muster { "muster" } else { "auto" },
+            );
+        }
         spec.pools.iter().for_each(|pool| fields.pool(pool));
         for (name, json) in &spec.kubeadm {
             // What is stored was an object when it was parsed; shown as it is if it no longer is.
@@ -140,6 +147,7 @@ mod tests {
             key_algorithm: "RSA-2048".into(),
             pools,
             kubeadm: BTreeMap::new(),
+            link: None,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::{
     kubeadm::{
         config::{Extra, validate_extra},
         endpoint::Endpoint,
+        link_rbac,
         version::KubernetesVersion,
     },
     pki::KeyAlgorithm,
@@ -22,6 +23,11 @@ pub fn check(spec: &mut ClusterSpec) -> Result<Vec<String>, OperationError> {
     spec.key_algorithm.parse::<KeyAlgorithm>().map_err(|err| OperationError::invalid("spec.keyAlgorithm", err))?;
     let (version, warning) = KubernetesVersion::parse_supported(&spec.kubernetes_version)
         .map_err(|err| OperationError::invalid("spec.kubernetes.version", err))?;
+    if spec.link.is_some() && !link_rbac::is_possible(&version) {
+        let problem =
+            "linked needs Kubernetes 1.30 or later, whose admission policies hold the link to its own Secrets";
+        return Err(OperationError::invalid("spec.kubernetes.access", problem));
+    }
     let endpoint: Endpoint =
         spec.endpoint.parse().map_err(|err| OperationError::invalid("spec.kubernetes.endpoint", err))?;
     spec.endpoint = endpoint.to_string();

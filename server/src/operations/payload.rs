@@ -80,7 +80,7 @@ pub fn render(server: &Unsealed, node: &NodeId, step: &str) -> anyhow::Result<Pa
         records.node.step(step).map(|step| step.verb).with_context(|| format!("node {node} has no step {step}"))?;
     match verb {
         Verb::Init => init::render(server, &records),
-        Verb::Custodian => errand::custodian(&records.cluster),
+        Verb::Custodian => errand::custodian(&records),
         Verb::JoinPrepare | Verb::JoinEtcd | Verb::JoinFinish | Verb::JoinWhole | Verb::JoinWorker => {
             join::render(server, &records)
         }
@@ -121,7 +121,7 @@ impl Records {
 }
 
 /// The kubeadm form of a stored token.
-fn open_token(server: &Unsealed, record: &BootstrapToken) -> anyhow::Result<token::BootstrapToken> {
+pub(super) fn open_token(server: &Unsealed, record: &BootstrapToken) -> anyhow::Result<token::BootstrapToken> {
     let keys = server.keys()?;
     let secret = Secret::BootstrapToken(&record.cluster, &record.id).open_text(&keys.sealer, &record.secret)?;
     let whole = Zeroizing::new(format!("{}.{}", record.id, *secret));

@@ -64,6 +64,11 @@ const OF_VOTERS: &[&str] = &[
     "EndEpoch",
     "ReplaceDataKeyCopies",
     "RenewOperator",
+    // The leader's own, from its links to clusters' APIs.
+    "RecordLink",
+    "ObserveNodes",
+    "DecideCsr",
+    "MoveTokens",
 ];
 
 /// Whether member `from`, which does or does not vote, may forward this verb to the leader. Default is deny: what has no row is

@@ -120,7 +120,7 @@ fn joins(state: &State, before: &BTreeMap<NodeId, Phase>) {
         }
         let role = role_word(role_of(node));
         match node.phase {
-            Phase::Ready => {
+            Phase::Ready if is_first(node) => {
                 counter!(names::JOINS, "role" => role, "result" => "ready").increment(1);
                 durations(node, role);
             }
@@ -128,6 +128,12 @@ fn joins(state: &State, before: &BTreeMap<NodeId, Phase>) {
             _ => {}
         }
     }
+}
+
+/// A node whose API says NotReady for a while does not join again.
+fn is_first(node: &Node) -> bool {
+    let since = node.timeline.iter().rposition(|entry| entry.phase == Phase::Approved).unwrap_or_default();
+    node.timeline[since..].iter().filter(|entry| entry.phase == Phase::Ready).count() == 1
 }
 
 /// From the last admission on: a node that joins again is measured anew.

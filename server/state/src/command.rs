@@ -164,10 +164,15 @@ verbs! {
     reseal_secrets::ResealSecrets -> u32,
     end_epoch::EndEpoch -> (),
     replace_data_key_copies::ReplaceDataKeyCopies -> (),
+    record_link::RecordLink -> (),
+    observe_nodes::ObserveNodes -> (),
+    decide_csr::DecideCsr -> crate::csr::CsrDecision,
+    move_tokens::MoveTokens -> (),
 }
 
 pub use complete_errand::ErrandOutcome;
 pub use enrol::Enrolled;
+pub use move_tokens::TokenStep;
 pub use report::StepOutcome;
 pub use request_server::ServerRequested;
 pub use reseal_secrets::Resealed;

@@ -12,6 +12,7 @@
 
 pub mod bytes;
 pub mod command;
+pub mod csr;
 pub mod facts;
 pub mod failure;
 pub mod id;

@@ -84,6 +84,15 @@ pub const COMPARISONS_KEPT: usize = 8;
 /// Secrets sealed anew in one command: the key of an RSA-4096 authority is 4.5 KiB in it, and others must get their turn.
 pub const RESEALED_MAX: usize = 32;
 
+/// Nodes that one command tells of: about 300 bytes each.
+pub const OBSERVED_MAX: usize = 500;
+
+/// Names, groups, usages and the like in one certificate request of a cluster: a kubelet with ten addresses has a third of it.
+pub const CSR_TEXTS_MAX: usize = 64;
+
+/// Certificate requests remembered per bootstrap token, and of a node's own server.
+pub const REQUESTS_KEPT: usize = 4;
+
 /// Cuts text from outside to [`TEXT_MAX`] bytes at a character boundary.
 pub fn clip(text: &str) -> String {
     clip_to(text, TEXT_MAX)

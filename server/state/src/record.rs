@@ -7,7 +7,9 @@ pub mod credential;
 pub mod errand;
 pub mod event;
 pub mod fleet;
+pub mod link;
 pub mod node;
+pub mod observation;
 pub mod server;
 
 pub use attachment::Attachment;
@@ -17,8 +19,10 @@ pub use credential::{BootstrapToken, BootstrapTokenState, EnrolmentToken, Purpos
 pub use errand::{Errand, ErrandKind, ErrandState};
 pub use event::Event;
 pub use fleet::{Fleet, SealedSecret};
+pub use link::{CsrApproval, JudgedRequest, Link, LinkCondition, LinkStatus};
 pub use node::{
-    Assurance, Certificate, EtcdMember, Identity, LastFailure, NextIdentity, Node, Observation, PhaseEntry, Placement,
-    Standing, Step, StepState, Suggestion, Verb,
+    Assurance, Certificate, EtcdMember, Identity, LastFailure, NextIdentity, Node, PhaseEntry, Placement, Standing,
+    Step, StepState, Suggestion, Verb,
 };
+pub use observation::{ApiNode, Observation, Witnessed};
 pub use server::{ServerRecord, ServerStanding, ServerToken, ServerUrls};

@@ -2,7 +2,7 @@
 
 use crate::{
     ClusterId, Phase, State, limits,
-    record::{Node, PermitKind, Standing, Step, StepState},
+    record::{LinkCondition, Node, PermitKind, Standing, Step, StepState},
 };
 
 impl State {
@@ -38,7 +38,7 @@ impl State {
             return self.before_instruction(node, &place.cluster);
         }
         match node.current_step() {
-            None => (Phase::Ready, "joined and Ready".into()),
+            None => seen_by_api(node),
             Some(step) => self.at_step(node, &place.cluster, step),
         }
     }
@@ -73,12 +73,16 @@ impl State {
         if !self.clusters.get(cluster).is_some_and(|cluster| cluster.initialised) {
             return (Phase::WaitingForInit, "its cluster has no control plane yet".into());
         }
-        let message = if self.custodians(cluster).next().is_some() {
-            "a custodian makes its token"
-        } else {
-            "no joined control plane with an agent can make its token"
+        let link = self.clusters.get(cluster).filter(|cluster| cluster.spec.link.is_some());
+        let message = match link.map(|cluster| cluster.link.as_ref()) {
+            Some(Some(link)) if link.condition != LinkCondition::Connected => {
+                format!("the link to the cluster's API is {:?}: {}", link.condition, link.message)
+            }
+            Some(_) => "its token is made through the cluster's API".into(),
+            None if self.custodians(cluster).next().is_some() => "a custodian makes its token".into(),
+            None => "no joined control plane with an agent can make its token".into(),
         };
-        (Phase::WaitingForCustodian, message.into())
+        (Phase::WaitingForCustodian, message)
     }
 
     fn permit_holder(&self, cluster: &ClusterId, kind: PermitKind) -> String {
@@ -86,5 +90,15 @@ impl State {
         held.map_or("it is next".into(), |id| {
             format!("now: {}", self.nodes.get(&id).map_or_else(|| id.to_string(), Node::label))
         })
+    }
+}
+
+/// Joined and reported as Ready by its agent. Where the cluster's own API says something, that counts.
+fn seen_by_api(node: &Node) -> (Phase, String) {
+    match node.api.as_ref().map(|witnessed| &witnessed.node) {
+        None => (Phase::Ready, "joined and Ready".into()),
+        Some(Some(seen)) if seen.ready => (Phase::Ready, "joined and Ready".into()),
+        Some(Some(seen)) => (Phase::WaitingForNodeReady, format!("its Node is NotReady: {}", seen.message)),
+        Some(None) => (Phase::WaitingForNodeReady, "its Node is gone from the cluster".into()),
     }
 }

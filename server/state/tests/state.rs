@@ -4,6 +4,7 @@ mod comparing;
 mod enrolment;
 mod golden;
 mod joining;
+mod linking;
 mod properties;
 mod requests;
 mod restoring;

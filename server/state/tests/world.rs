@@ -11,7 +11,7 @@ use muster_state::{
     Applied, Bytes, ClusterId, Command, Digest, NodeId, NodeName, Refusal, Sealed, Stamp, State, TokenId, VerbOf,
     command::{CreateCluster, CreateEnrolmentToken, Enrol, Enrolled, FoundFleet, RecordHello},
     facts::{Facts, Preflight, Selector},
-    record::{Admission, CaCertificate, ClusterSpec, NamedNode, Origin, Pool, Role, SealedSecret},
+    record::{Admission, CaCertificate, ClusterSpec, CsrApproval, Link, NamedNode, Origin, Pool, Role, SealedSecret},
 };
 
 pub(crate) use servers::{record_server, request_server, server_token};
@@ -32,6 +32,16 @@ impl World {
         let mut world = Self { state: State::default(), now_ms: START_MS };
         world.done(found());
         world.done(create("c1"));
+        world
+    }
+
+    /// The same, and the leader has a link to the cluster's API by which Muster approves certificate requests.
+    pub(crate) fn linked() -> Self {
+        let mut world = Self { state: State::default(), now_ms: START_MS };
+        world.done(found());
+        let link = Some(Link { csr_approval: CsrApproval::Muster });
+        let spec = ClusterSpec { link, ..spec("c1") };
+        world.done(CreateCluster { spec, ..create("c1") });
         world
     }
 
@@ -161,6 +171,7 @@ pub(crate) fn spec(cluster: &str) -> ClusterSpec {
             pool("queue", Role::Worker, Admission::Approve),
         ],
         kubeadm: BTreeMap::new(),
+        link: None,
     }
 }
 

@@ -285,6 +285,7 @@ fn spec(name: &str, value: u32) -> ClusterSpec {
             pool("workers", Role::Worker, Admission::Token),
         ],
         kubeadm: BTreeMap::new(),
+        link: None,
     }
 }
 

@@ -14,6 +14,8 @@ use crate::{operations::cluster_spec, pki::file::CA_CRT};
 
 /// How a cluster without a link to its API is served: a custodian acts for it.
 const DETACHED: &str = "Detached";
+/// How one with a link is served: the leader speaks to its API itself.
+const LINKED: &str = "Linked";
 
 /// A cluster as it is shown: never a key, sealed or not.
 pub fn render(state: &State, cluster: &Cluster, now_ms: u64) -> Wire {
@@ -31,7 +33,7 @@ pub fn render(state: &State, cluster: &Cluster, now_ms: u64) -> Wire {
         ca_certificate_pem: ca.map(|ca| ca.pem.clone()).unwrap_or_default(),
         certificates: expiry.collect(),
         created: timestamp(cluster.created_ms),
-        mode: DETACHED.into(),
+        mode: if cluster.spec.link.is_some() { LINKED } else { DETACHED }.into(),
         custodian: state.custodian(&cluster.id).map(|node| node.id.to_string()).unwrap_or_default(),
         initialised: cluster.initialised,
         control_planes_ready: ready(state, cluster, Role::ControlPlane),
@@ -39,6 +41,9 @@ pub fn render(state: &State, cluster: &Cluster, now_ms: u64) -> Wire {
         workers_ready: ready(state, cluster, Role::Worker),
         workers_wanted: wanted(&cluster.spec, Role::Worker),
         warnings: cluster_spec::warnings(cluster, now_ms),
+        link: cluster.link.as_ref().map(|link| format!("{:?}", link.condition)).unwrap_or_default(),
+        link_message: cluster.link.as_ref().map(|link| link.message.clone()).unwrap_or_default(),
+        link_since: cluster.link.as_ref().and_then(|link| timestamp(link.since_ms)),
     }
 }
 

@@ -1,9 +1,9 @@
 //! Machines as operators see them. Nothing here is secret: of tokens there is the public part, of keys the fingerprint.
 
-use muster_proto::admin::v1::{LastFailure as WireFailure, Node as Wire, PhaseTime, StepStatus};
+use muster_proto::admin::v1::{JudgedRequest, LastFailure as WireFailure, Node as Wire, PhaseTime, StepStatus};
 use muster_state::{
     ClusterId, Digest, Phase, State,
-    record::{ClusterSpec, LastFailure, Node, Role, Standing, Step, StepState},
+    record::{self, ClusterSpec, LastFailure, Node, Role, Standing, Step, StepState},
 };
 
 use super::{facts, preflight, time::timestamp};
@@ -11,6 +11,8 @@ use crate::operations::OperationError;
 
 /// Who says that a node of a detached cluster is Ready: its own agent.
 const AGENT_REPORTED: &str = "agent-reported";
+/// Who says so of a linked cluster's: its API.
+const API_REPORTED: &str = "api-reported";
 /// What every fingerprint begins with.
 const SHA256: &str = "sha256:";
 
@@ -43,10 +45,12 @@ pub fn render(state: &State, node: &Node) -> Wire {
         last_seen: timestamp(node.last_seen_ms),
         agent_version: node.agent_version.clone(),
         boot_id: node.boot_id.clone(),
-        ready_source: if node.phase == Phase::Ready { AGENT_REPORTED } else { "" }.into(),
+        ready_source: ready_source(node).into(),
         next: next(state, node),
         generation: node.identity.generation,
         timeline: timeline(node),
+        node_uid: node_uid(node),
+        requests: node.requests.iter().map(judged).collect(),
     }
 }
 
@@ -101,6 +105,31 @@ fn step(state: &State, node: &Node, step: &Step) -> StepStatus {
         elapsed_ms: step.elapsed_ms,
         started: timestamp(step.started_ms),
         finished: timestamp(step.finished_ms),
+    }
+}
+
+/// Whose word it is that a node is Ready, or is not any more.
+fn ready_source(node: &Node) -> &'static str {
+    match (node.phase, &node.api) {
+        (Phase::Ready | Phase::WaitingForNodeReady, Some(_)) => API_REPORTED,
+        (Phase::Ready, None) => AGENT_REPORTED,
+        _ => "",
+    }
+}
+
+fn node_uid(node: &Node) -> String {
+    let seen = node.api.as_ref().and_then(|witnessed| witnessed.node.as_ref());
+    seen.map(|seen| seen.uid.clone()).unwrap_or_default()
+}
+
+fn judged(request: &record::JudgedRequest) -> JudgedRequest {
+    JudgedRequest {
+        name: request.name.clone(),
+        uid: request.uid.clone(),
+        digest: request.digest.to_string(),
+        bootstrap_token_id: request.token.as_ref().map(ToString::to_string).unwrap_or_default(),
+        approved: request.approved,
+        at: timestamp(request.at_ms),
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) fn spec_of(file: ClusterFile) -> Result<wire::ClusterSpec, Failure> {
         kubeadm_cluster_json: json_of(spec.kubeadm.cluster)?,
         kubeadm_join_json: json_of(spec.kubeadm.join)?,
         kubeadm_kubelet_json: json_of(spec.kubeadm.kubelet)?,
+        access: word(kubernetes.access),
+        csr_approval: word(kubernetes.csr_approval),
     })
 }
 

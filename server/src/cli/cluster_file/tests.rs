@@ -8,7 +8,7 @@ const FILE: &str = r#"apiVersion: muster/v1
 kind: Cluster
 metadata: { name: prod }
 spec:
-  kubernetes: { version: v1.36.2, endpoint: "k8s.prod:6443", podSubnet: 10.244.0.0/16 }
+  kubernetes: { version: v1.36.2, endpoint: "k8s.prod:6443", podSubnet: 10.244.0.0/16, access: linked, csrApproval: auto }
   keyAlgorithm: ECDSA-P256          # or RSA-2048
   admission: approve
   pools:
@@ -81,6 +81,8 @@ fn every_field_of_the_file_reaches_the_message() {
             },
             mk_worker_pool(),
         ],
+        access: "linked".into(),
+        csr_approval: "auto".into(),
         kubeadm_cluster_json: r#"{"apiServer":{"certSANs":["a","b"],"timeout":4}}"#.into(),
         kubeadm_kubelet_json: r#"{"maxPods":200}"#.into(),
         ..ClusterSpec::default()
@@ -93,7 +95,7 @@ fn an_unknown_key_is_named_with_its_place_and_what_was_meant() {
     check_refused(
         &FILE.replace("podSubnet", "podSubnets"),
         "cluster.yaml:5:62: unknown key \"podSubnets\"; did you mean \"podSubnet\"? (known here: version, endpoint, \
-         podSubnet, serviceSubnet, dnsDomain)\n  5 |   kubernetes: { version",
+         podSubnet, serviceSubnet, dnsDomain, access, csrApproval)\n  5 |   kubernetes: { version",
     );
     check_refused(
         &FILE.replace("count: 3", "flavour: 3"),

@@ -64,6 +64,19 @@ pub(in crate::cli) fn cluster_name(cluster: &Cluster) -> &str {
     cluster.spec.as_ref().map_or(cluster.id.as_str(), |spec| &spec.name)
 }
 
+/// `Unreachable since …: why`; nothing for a detached cluster.
+fn link(cluster: &Cluster) -> String {
+    match cluster.link.as_str() {
+        "" if cluster.mode == "Linked" => "not tried yet".into(),
+        "" => String::new(),
+        word => {
+            let why =
+                if cluster.link_message.is_empty() { String::new() } else { format!(": {}", cluster.link_message) };
+            format!("{word} since {}{why}", stamp(cluster.link_since.as_ref()))
+        }
+    }
+}
+
 /// All that is known of a cluster, without its events.
 pub(in crate::cli) fn cluster_fields(cluster: &Cluster) -> Fields {
     let none = ClusterSpec::default();
@@ -74,6 +87,8 @@ pub(in crate::cli) fn cluster_fields(cluster: &Cluster) -> Fields {
         .add("Id", cluster.id.clone())
         .add("Origin", cluster.origin.clone())
         .add("Mode", cluster.mode.clone())
+        .add("Link", link(cluster))
+        .add("CSR approval", spec.csr_approval.clone())
         .add("Custodian", cluster.custodian.clone())
         .add("Kubernetes", spec.kubernetes_version.clone())
         .add("Endpoint", spec.endpoint.clone())

@@ -116,6 +116,7 @@ pub(in crate::cli) fn node_fields(node: &Node, now: Timestamp) -> Fields {
         .add("Key fingerprint", node.key_fingerprint.clone())
         .add("Certificate", certificate(node))
         .add("Bootstrap token", node.bootstrap_token_id.clone())
+        .add("Node uid", node.node_uid.clone())
         .add("Connected", yes(node.connected))
         .add("Agent", node.agent_version.clone())
         .add("Boot id", node.boot_id.clone())
@@ -128,10 +129,31 @@ pub(in crate::cli) fn node_fields(node: &Node, now: Timestamp) -> Fields {
     if let Some(preflight) = &node.preflight {
         preflight_fields(&mut fields, preflight);
     }
+    requests(&mut fields, node);
     steps(&mut fields, &node.steps);
     failure(&mut fields, node, now);
     timeline(&mut fields, node, now);
     fields
+}
+
+/// The chain from bootstrap token to certificate request, as it was judged.
+fn requests(fields: &mut Fields, node: &Node) {
+    if node.requests.is_empty() {
+        return;
+    }
+    let mut table = Table::new(&["REQUEST", "TOKEN", "JUDGED", "AT", "UID", "DIGEST"]);
+    for request in &node.requests {
+        let judged = if request.approved { "approved" } else { "denied" };
+        table.row([
+            request.name.clone(),
+            request.bootstrap_token_id.clone(),
+            judged.into(),
+            stamp(request.at.as_ref()),
+            request.uid.clone(),
+            request.digest.clone(),
+        ]);
+    }
+    fields.section("Certificate requests").block(&table.render(false));
 }
 
 fn certificate(node: &Node) -> String {

@@ -23,6 +23,8 @@ pub(super) fn plan(view: View<'_>, cluster: &Cluster) -> Vec<Planned> {
         let tokens: Vec<TokenId> = waiting.take(limits::ERRAND_TOKENS_MAX).collect();
         (!tokens.is_empty()).then(|| kind(tokens))
     };
+    // Where the leader makes tokens through its link, no custodian sees them.
+    let tokens = |state, kind| if cluster.spec.link.is_some() { None } else { tokens(state, kind) };
     let kinds = [
         tokens(BootstrapTokenState::Minted, ErrandKind::ApplyTokens),
         tokens(BootstrapTokenState::Ending, ErrandKind::DeleteTokens),

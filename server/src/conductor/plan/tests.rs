@@ -67,6 +67,7 @@ impl World {
             key_algorithm: "ECDSA-P256".into(),
             pools: vec![mk_pool("cp", Role::ControlPlane, &cps), mk_pool("w", Role::Worker, &ws)],
             kubeadm: BTreeMap::new(),
+            link: None,
         };
         let mut world = Self {
             state: State::default(),

@@ -102,7 +102,7 @@ fn carry_out(state: &mut State, cluster: &ClusterId, kind: ErrandKind, members: 
     }
 }
 
-fn move_tokens(state: &mut State, tokens: &[TokenId], from: BootstrapTokenState, to: BootstrapTokenState) {
+pub(super) fn move_tokens(state: &mut State, tokens: &[TokenId], from: BootstrapTokenState, to: BootstrapTokenState) {
     for id in tokens {
         if let Some(token) = state.bootstrap_tokens.get_mut(id).filter(|token| token.state == from) {
             token.state = to;

@@ -38,6 +38,10 @@ impl CreateCluster {
         if state.clusters.contains_key(&self.id) {
             return Err(Refusal::Exists { kind: "cluster".into(), name: self.id.to_string() });
         }
+        if self.origin == Origin::Imported && self.spec.link.is_some() {
+            let problem = "a cluster that was brought in can't be linked yet: leave it detached";
+            return Err(Refusal::invalid("spec.kubernetes.access", problem));
+        }
         let token_secret = self.first_token.as_ref().map(|(_, secret)| secret);
         state.check_sealed(self.keys.values().chain([&self.certificate_key]).chain(token_secret))?;
         if let Some((token, _)) = &self.first_token
@@ -76,6 +80,7 @@ impl CreateCluster {
             permits: BTreeMap::new(),
             initialised: self.origin == Origin::Imported,
             first: None,
+            link: None,
         };
         state.clusters.insert(id.clone(), cluster);
         state.event(false, "ClusterCreated", message, Some(id.clone()), None);

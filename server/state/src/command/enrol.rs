@@ -177,6 +177,8 @@ impl Enrol {
             observation: None,
             missed_errands: 0,
             attached: None,
+            api: None,
+            requests: Vec::new(),
             revision: 0,
         }
     }

@@ -77,6 +77,10 @@ fn check_frozen(old: &ClusterSpec, new: &ClusterSpec, initialised: bool) -> Resu
         ("spec.kubernetes.serviceSubnet", &old.service_subnet, &new.service_subnet, initialised),
         ("spec.kubernetes.dnsDomain", &old.dns_domain, &new.dns_domain, initialised),
     ];
+    if initialised && old.link != new.link {
+        let problem = "can't be changed once the cluster has a control plane: that is when the leader's rights are installed";
+        return Err(Refusal::invalid("spec.kubernetes.access", problem));
+    }
     for (field, was, is, is_frozen) in frozen {
         if is_frozen && was != is {
             return Err(Refusal::invalid(field, format!("is {was:?} and can't be changed any more")));

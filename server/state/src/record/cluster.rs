@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::SealedSecret;
+use super::{Link, LinkStatus, SealedSecret};
 use crate::{ClusterId, NodeId, NodeName, TokenId, facts::Selector};
 
 /// What a node is in its cluster.
@@ -110,6 +110,10 @@ pub struct ClusterSpec {
     pub pools: Vec<Pool>,
     /// JSON objects to merge into what is rendered: `init`, `cluster`, `join`, `kubelet`. Only non-empty ones.
     pub kubeadm: BTreeMap<String, String>,
+    /// The leader speaks to the cluster's API itself; absent: it is detached, a custodian acts for it. Nothing is written for
+    /// a detached cluster, as before there were others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Link>,
 }
 
 impl ClusterSpec {
@@ -207,6 +211,9 @@ pub struct Cluster {
     pub initialised: bool,
     /// Node to be the first control plane, by an operator's word.
     pub first: Option<NodeName>,
+    /// How the link to its API was last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<LinkStatus>,
 }
 
 impl Cluster {

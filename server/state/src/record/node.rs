@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Attachment, PermitKind, Role};
+use super::{Attachment, JudgedRequest, Observation, PermitKind, Role, Witnessed};
 use crate::{
     Bytes, ClusterId, Digest, NodeId, NodeName, Phase, TokenId,
     facts::{Facts, Preflight},
@@ -280,21 +280,6 @@ pub struct EtcdMember {
     pub learner: bool,
 }
 
-/// What the agent saw of its own Node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Observation {
-    /// The Node exists.
-    pub found: bool,
-    /// Its Ready condition is True.
-    pub ready: bool,
-    /// Reason and message of the condition.
-    pub message: String,
-    /// As the Node says.
-    pub kubelet_version: String,
-    /// uid of the Node object.
-    pub uid: String,
-}
-
 /// A machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Node {
@@ -353,6 +338,12 @@ pub struct Node {
     /// The stream of its agent, as far as servers have told.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attached: Option<Attachment>,
+    /// What the cluster's own API says of its Node, where there is a link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<Witnessed>,
+    /// Certificate requests that were judged in its name, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<JudgedRequest>,
     /// Grows with every change of what it is told.
     pub revision: u64,
 }

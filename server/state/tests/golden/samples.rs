@@ -1,5 +1,6 @@
 //! One of everything that is stored.
 
+mod linking;
 mod rotating;
 mod servers;
 
@@ -58,6 +59,7 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
     all.extend(reports());
     all.extend(servers::commands());
     all.extend(rotating::commands());
+    all.extend(linking::commands());
     all
 }
 
@@ -221,7 +223,7 @@ pub(super) fn replies() -> Vec<(&'static str, Reply)> {
     let enrolled =
         |certificate| Enrolled { node: "n1".into(), admitted: true, certificate, message: "admitted".into() };
     let requested = |certificate| ServerRequested { server: 2, admitted: true, certificate };
-    vec![
+    let mut all = vec![
         ("FoundFleet", Reply::FoundFleet(())),
         ("CreateCluster", Reply::CreateCluster("c1".into())),
         ("UpdateCluster", Reply::UpdateCluster(4)),
@@ -272,7 +274,9 @@ pub(super) fn replies() -> Vec<(&'static str, Reply)> {
         ("EndEpoch", Reply::EndEpoch(())),
         ("ReplaceDataKeyCopies", Reply::ReplaceDataKeyCopies(())),
         ("RenewOperator", Reply::RenewOperator(())),
-    ]
+    ];
+    all.extend(linking::replies());
+    all
 }
 
 /// How many refusals there are: as many as arms of [`variant`].

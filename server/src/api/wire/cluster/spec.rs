@@ -5,12 +5,16 @@ use std::{collections::BTreeMap, net::IpAddr};
 use muster_proto::admin::v1::ClusterSpec as Wire;
 use muster_state::{
     id::dns1123_subdomain,
-    record::{Admission, ClusterSpec},
+    record::{Admission, ClusterSpec, CsrApproval, Link},
 };
 
 use super::pool;
 use crate::operations::OperationError;
 
+/// The leader speaks to the cluster's API itself.
+const LINKED: &str = "linked";
+/// A custodian acts for the cluster.
+const DETACHED: &str = "detached";
 /// Names of the trees that are merged into what is rendered.
 const TREES: [&str; 4] = ["init", "cluster", "join", "kubelet"];
 
@@ -35,7 +39,36 @@ pub fn parse(wire: Option<Wire>) -> Result<ClusterSpec, OperationError> {
         service_subnet: wire.service_subnet,
         dns_domain: wire.dns_domain,
         key_algorithm: wire.key_algorithm,
+        link: link(&wire.access, &wire.csr_approval)?,
     })
+}
+
+/// Detached unless it says otherwise; a link approves unless it says otherwise.
+fn link(access: &str, approval: &str) -> Result<Option<Link>, OperationError> {
+    let field = "spec.kubernetes.csrApproval";
+    match (access, approval) {
+        ("" | DETACHED, "") => Ok(None),
+        // What is so anyway may be said.
+        ("" | DETACHED, "auto") => Ok(None),
+        ("" | DETACHED, _) => Err(OperationError::invalid(
+            field,
+            "only a linked cluster's requests are approved by Muster: write access: linked",
+        )),
+        (LINKED, "" | "muster") => Ok(Some(Link { csr_approval: CsrApproval::Muster })),
+        (LINKED, "auto") => Ok(Some(Link { csr_approval: CsrApproval::Auto })),
+        (LINKED, _) => Err(OperationError::invalid(field, format!("{approval:?} is neither muster nor auto"))),
+        (_, _) => {
+            Err(OperationError::invalid("spec.kubernetes.access", format!("{access:?} is neither linked nor detached")))
+        }
+    }
+}
+
+/// The word for who approves.
+pub fn approval_word(approval: CsrApproval) -> &'static str {
+    match approval {
+        CsrApproval::Muster => "muster",
+        CsrApproval::Auto => "auto",
+    }
 }
 
 /// One subnet, or two for dual-stack; empty for kubeadm's default.
@@ -88,5 +121,7 @@ pub fn render(spec: &ClusterSpec) -> Wire {
         kubeadm_cluster_json: cluster,
         kubeadm_join_json: join,
         kubeadm_kubelet_json: kubelet,
+        access: if spec.link.is_some() { LINKED } else { DETACHED }.into(),
+        csr_approval: spec.link.map(|link| approval_word(link.csr_approval).to_owned()).unwrap_or_default(),
     }
 }

@@ -1,0 +1,190 @@
+//! What the leader's link may do in a cluster, as manifests: the rights of one group, to which the leader's own short-lived
+//! certificates belong.
+//!
+//! It may look at Nodes and patch them, look at certificate requests and approve those of kubelets. Of Secrets it can see none.
+//! Bootstrap tokens it makes, replaces and deletes by name; since RBAC limits neither `create` nor names that are not known
+//! beforehand, an admission policy holds it to bootstrap tokens of this cluster's own groups. A cluster whose API server has no such
+//! policies is not linked.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::{Value, json};
+
+use super::group::{BootstrapGroup, GroupError, Role};
+use super::token_secret::NAMESPACE;
+use super::version::KubernetesVersion;
+
+/// The group of the link's certificates.
+pub const GROUP: &str = "muster:link";
+/// Name of every RBAC object here.
+const NAME: &str = "muster:link";
+/// Name of the admission policy and its binding; a colon is allowed in RBAC only.
+const POLICY: &str = "muster-link";
+const RBAC: &str = "rbac.authorization.k8s.io";
+/// From this minor on ValidatingAdmissionPolicy is generally available.
+const POLICIES_MINOR: u32 = 30;
+
+/// Whether the API server of that version can hold the link to its own Secrets.
+#[must_use]
+pub fn is_possible(version: &KubernetesVersion) -> bool {
+    version.minor() >= POLICIES_MINOR
+}
+
+/// The objects for a cluster of that name, to be applied after `kubeadm init`.
+///
+/// # Errors
+/// If the name of the cluster makes no group.
+pub fn objects(cluster: &str) -> Result<Vec<Value>, GroupError> {
+    let named = json!({ "name": NAME, "namespace": NAMESPACE });
+    // The policy comes before the right that it limits.
+    Ok(vec![
+        policy(cluster)?,
+        policy_binding(),
+        cluster_role(),
+        binding("ClusterRoleBinding", "ClusterRole", json!({ "name": NAME })),
+        json!({
+            "apiVersion": format!("{RBAC}/v1"),
+            "kind": "Role",
+            "metadata": named.clone(),
+            "rules": [{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "update", "delete"] }],
+        }),
+        binding("RoleBinding", "Role", named),
+    ])
+}
+
+fn cluster_role() -> Value {
+    const CERTIFICATES: &str = "certificates.k8s.io";
+    json!({
+        "apiVersion": format!("{RBAC}/v1"),
+        "kind": "ClusterRole",
+        "metadata": { "name": NAME },
+        "rules": [
+            { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch", "patch"] },
+            {
+                "apiGroups": [CERTIFICATES],
+                "resources": ["certificatesigningrequests"],
+                "verbs": ["get", "list", "watch"],
+            },
+            { "apiGroups": [CERTIFICATES], "resources": ["certificatesigningrequests/approval"], "verbs": ["update"] },
+            {
+                "apiGroups": [CERTIFICATES],
+                "resources": ["signers"],
+                "resourceNames": ["kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving"],
+                "verbs": ["approve"],
+            },
+        ],
+    })
+}
+
+fn binding(kind: &str, role: &str, metadata: Value) -> Value {
+    json!({
+        "apiVersion": format!("{RBAC}/v1"),
+        "kind": kind,
+        "metadata": metadata,
+        "roleRef": { "apiGroup": RBAC, "kind": role, "name": NAME },
+        "subjects": [{ "apiGroup": RBAC, "kind": "Group", "name": GROUP }],
+    })
+}
+
+/// An API server shows `data` to a policy as text in base64 or as bytes, depending on its version: both are allowed for.
+fn policy(cluster: &str) -> Result<Value, GroupError> {
+    let mut groups = Vec::new();
+    for role in [Role::Worker, Role::ControlPlane] {
+        let group = BootstrapGroup::of_muster(cluster, role)?;
+        groups.extend([format!("'{}'", STANDARD.encode(group.as_str())), format!("'{group}'")]);
+    }
+    let groups = groups.join(", ");
+    let own = |secret: &str| {
+        format!(
+            "{secret}.type == 'bootstrap.kubernetes.io/token' && {secret}.metadata.name.startsWith('bootstrap-token-') && \
+             'auth-extra-groups' in {secret}.data && string({secret}.data['auth-extra-groups']) in [{groups}]"
+        )
+    };
+    let expires = "'expiration' in object.data";
+    Ok(json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": { "name": POLICY },
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": { "resourceRules": [{
+                "apiGroups": [""],
+                "apiVersions": ["v1"],
+                "operations": ["CREATE", "UPDATE", "DELETE"],
+                "resources": ["secrets"],
+            }] },
+            "matchConditions": [{ "name": "link", "expression": format!("'{GROUP}' in request.userInfo.groups") }],
+            "validations": [
+                {
+                    "expression": format!("request.operation == 'DELETE' || ({} && {expires})", own("object")),
+                    "message": "Muster makes bootstrap tokens of its own groups, which expire, and no other Secret",
+                },
+                {
+                    "expression": format!("request.operation == 'CREATE' || ({})", own("oldObject")),
+                    "message": "Muster touches bootstrap tokens of its own groups and no other Secret",
+                },
+            ],
+        },
+    }))
+}
+
+fn policy_binding() -> Value {
+    json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": { "name": POLICY },
+        "spec": { "policyName": POLICY, "validationActions": ["Deny"] },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> Vec<(String, Vec<String>, Vec<String>)> {
+        let texts = |value: &Value| -> Vec<String> {
+            value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
+        };
+        let objects = objects("prod").unwrap();
+        let rules = objects.iter().flat_map(|object| object["rules"].as_array().cloned().unwrap_or_default());
+        rules
+            .map(|rule| (texts(&rule["resources"]).join(","), texts(&rule["verbs"]), texts(&rule["resourceNames"])))
+            .collect()
+    }
+
+    #[test]
+    fn no_secret_can_be_seen_and_nothing_is_allowed_by_a_star() {
+        for (resources, verbs, _) in rules() {
+            assert!(!resources.contains('*') && !verbs.contains(&"*".to_owned()));
+            let sees = verbs.iter().any(|verb| ["get", "list", "watch"].contains(&verb.as_str()));
+            assert!(!(resources == "secrets" && sees));
+        }
+    }
+
+    #[test]
+    fn secrets_are_touched_only_where_a_policy_holds_the_link_to_its_own() {
+        let is_possible = |version| is_possible(&KubernetesVersion::parse(version).unwrap());
+        assert!(is_possible("v1.36.2") && is_possible("v1.30.0") && !is_possible("v1.29.4"));
+        let objects = objects("prod").unwrap();
+        assert_eq!(objects[0]["kind"], "ValidatingAdmissionPolicy");
+        assert_eq!(objects[1]["spec"]["policyName"], objects[0]["metadata"]["name"]);
+    }
+
+    #[test]
+    fn kubelets_signers_are_the_only_ones_it_approves_for() {
+        let signers: Vec<_> = rules().into_iter().filter(|(resources, _, _)| resources == "signers").collect();
+        let [(_, verbs, names)] = signers.as_slice() else { panic!("{signers:?}") };
+        assert_eq!(verbs, &["approve"]);
+        assert_eq!(names, &[muster_state::csr::CLIENT_SIGNER, muster_state::csr::SERVING_SIGNER]);
+    }
+
+    #[test]
+    fn the_state_expects_the_groups_that_tokens_are_given() {
+        for (role, state) in [
+            (Role::Worker, muster_state::record::Role::Worker),
+            (Role::ControlPlane, muster_state::record::Role::ControlPlane),
+        ] {
+            let group = BootstrapGroup::of_muster("prod", role).unwrap();
+            assert_eq!(group.as_str(), muster_state::csr::bootstrap_group("prod", state));
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The leader's link to the API of each linked cluster, and the only code that names `kube`.
+//!
+//! One link per cluster, held by the leader alone, in its term alone (`task`). It certifies itself for an hour with the
+//! cluster's own authority, connects to the endpoint or else to a joined control plane (`transport`), and then does three things
+//! until something goes wrong (`link`): it makes and deletes bootstrap tokens (`tokens`), decides upon certificate requests
+//! (`requests`, `claim`) and passes on what Nodes say (`nodes`). What goes wrong becomes a word of a closed list (`trouble`),
+//! which the cluster's record shows, and a pause that grows.
+//!
+//! Everything is decided in the log and done after, so that it is safe when done twice or late: Kubernetes knows nothing of
+//! terms. What is not finished is found again by the next link, because each begins with a list.
+//!
+//! Absent on purpose: reading Secrets; a cache that outlives a connection; anything for detached clusters.
+
+mod claim;
+mod follow;
+mod link;
+mod nodes;
+mod pace;
+mod requests;
+mod task;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod transport;
+mod trouble;
+
+pub use task::run;

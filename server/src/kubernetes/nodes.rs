@@ -1,0 +1,97 @@
+//! What Nodes say, into the log: only what Muster's own nodes are concerned by, and only what is new.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+};
+
+use k8s_openapi::api::core::v1::Node;
+use kube::{Api, Client, ResourceExt as _};
+use muster_state::{ClusterId, NodeName, command::ObserveNodes, limits, record::ApiNode};
+
+use super::{
+    follow::{Follower, Listed, Told, follow},
+    trouble::Trouble,
+};
+use crate::ledger::Ledger;
+
+type Seen = BTreeMap<NodeName, Option<ApiNode>>;
+
+/// Passes on what Nodes say until something goes wrong.
+pub(super) async fn watch(
+    client: Client,
+    ledger: &Ledger,
+    cluster: &ClusterId,
+    listed: &Listed,
+) -> Result<Infallible, Trouble> {
+    follow(&Api::all(client), listed, Nodes { ledger, cluster }).await
+}
+
+struct Nodes<'a> {
+    ledger: &'a Ledger,
+    cluster: &'a ClusterId,
+}
+
+impl Follower<Node> for Nodes<'_> {
+    async fn told(&mut self, told: Told<Node>) -> Result<(), Trouble> {
+        let (seen, all) = match told {
+            Told::All(nodes) => (nodes.iter().filter_map(read).collect(), true),
+            Told::Changed(node) => (read(&node).into_iter().collect(), false),
+            Told::Gone(node) => (name(&node).map(|name| (name, None)).into_iter().collect(), false),
+        };
+        note(self.ledger, self.cluster, seen, all).await
+    }
+}
+
+/// Proposes what differs from what is known. `all`: a node that is not among them is gone.
+async fn note(ledger: &Ledger, cluster: &ClusterId, mut seen: Seen, all: bool) -> Result<(), Trouble> {
+    let news: Vec<(NodeName, Option<ApiNode>)> = ledger.read(|state| {
+        let known = state.nodes_of(cluster).filter_map(|node| Some((&node.placement()?.name, node.api.as_ref())));
+        let known: BTreeMap<_, _> = known.collect();
+        if all {
+            let there: BTreeSet<NodeName> = seen.keys().cloned().collect();
+            let gone = known.iter().filter(|(name, api)| api.is_some() && !there.contains(**name));
+            seen.extend(gone.map(|(name, _)| ((*name).clone(), None)).collect::<Vec<_>>());
+        }
+        let is_news = |name: &NodeName, now: &Option<ApiNode>| match known.get(name) {
+            None => false,
+            Some(None) => now.is_some(),
+            Some(Some(before)) => before.node != *now,
+        };
+        seen.into_iter().filter(|(name, now)| is_news(name, now)).collect()
+    });
+    for part in news.chunks(limits::OBSERVED_MAX) {
+        ledger.propose(ObserveNodes { cluster: cluster.clone(), nodes: part.iter().cloned().collect() }).await?;
+    }
+    Ok(())
+}
+
+/// A name that Kubernetes allows and Muster does not is none of a node of Muster's.
+fn name(node: &Node) -> Option<NodeName> {
+    NodeName::parse(&node.name_any()).ok()
+}
+
+fn read(node: &Node) -> Option<(NodeName, Option<ApiNode>)> {
+    let status = node.status.as_ref();
+    let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
+    let message = match ready {
+        None => "its kubelet has not said anything yet".to_owned(),
+        Some(condition) if condition.status == "True" => String::new(),
+        Some(condition) => {
+            let [reason, text] =
+                [&condition.reason, &condition.message].map(|text| text.as_deref().unwrap_or_default());
+            format!("{reason}: {text}")
+        }
+    };
+    let clip = |text: &str| limits::clip_to(text, limits::CLAIM_MAX);
+    let kubelet_version = status.and_then(|status| status.node_info.as_ref()).map(|info| clip(&info.kubelet_version));
+    let seen = ApiNode {
+        // As the state keeps it, so that the same again is no news.
+        uid: clip(&node.uid().unwrap_or_default()),
+        ready: ready.is_some_and(|condition| condition.status == "True"),
+        message: limits::clip(&message),
+        kubelet_version: kubelet_version.unwrap_or_default(),
+    };
+    Some((name(node)?, Some(seen)))
+}

@@ -1,0 +1,228 @@
+//! The same against a real API server and controller manager. Runs where `K8S_LAB` names a folder with the programs and
+//! `LAB_SCRIPTS` one with `control-plane.sh`; elsewhere it says that it was skipped.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use muster_state::{
+    Phase,
+    record::{BootstrapTokenState, LinkCondition},
+};
+use serde_json::Value;
+
+use super::world::{World, node, pkcs10, pki_of, until};
+use crate::kubeadm::{group::Role, link_rbac, rbac};
+
+const PORT: u16 = 17_443;
+
+struct Lab {
+    scripts: PathBuf,
+    bin: PathBuf,
+    run: tempfile::TempDir,
+}
+
+#[expect(clippy::disallowed_methods, reason = "where the lab is, is said by the environment")]
+fn lab() -> Option<Lab> {
+    let (Some(lab), Some(scripts)) = (std::env::var_os("K8S_LAB"), std::env::var_os("LAB_SCRIPTS")) else {
+        eprintln!("skipped: no real Kubernetes here: set K8S_LAB and LAB_SCRIPTS");
+        return None;
+    };
+    let run = tempfile::tempdir().unwrap();
+    let lab = Lab { scripts: scripts.into(), bin: PathBuf::from(lab).join("bin"), run };
+    lab.script("control-plane.sh", &["link", &PORT.to_string()]);
+    Some(lab)
+}
+
+impl Lab {
+    fn script(&self, name: &str, arguments: &[&str]) {
+        // Not its output: what it starts would keep the pipe open.
+        let mut command = Command::new("bash");
+        command
+            .arg(self.scripts.join(name))
+            .args(arguments)
+            .env("K8S_RUN", self.run.path())
+            .env("K8S_ALGO", "ECDSA-P256");
+        let ended = command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert!(ended.success(), "{name}");
+    }
+
+    fn home(&self) -> PathBuf {
+        self.run.path().join("link")
+    }
+
+    /// kubectl as an administrator, or as the holder of a bootstrap token.
+    fn kubectl(&self, token: Option<&str>, arguments: &[&str], input: &Value) -> Result<Value, String> {
+        let mut command = Command::new(self.bin.join("kubectl"));
+        match token {
+            None => command.arg("--kubeconfig").arg(self.home().join("kube/super-admin.conf")),
+            Some(token) => command
+                .arg(format!("--server=https://127.0.0.1:{PORT}"))
+                .arg(format!("--certificate-authority={}", self.home().join("pki/ca.crt").display()))
+                .args(["--kubeconfig=/dev/null", &format!("--token={token}")]),
+        };
+        let file = self.run.path().join("input.json");
+        std::fs::write(&file, input.to_string()).unwrap();
+        let output = command.args(arguments).stdin(std::fs::File::open(&file).unwrap()).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if output.status.success() {
+            Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+
+    fn apply(&self, object: &Value) {
+        self.kubectl(None, &["apply", "-f", "-"], object).unwrap();
+    }
+
+    /// Posts a certificate request with a token, as a kubelet does.
+    fn post(&self, token: &str, name: &str, pem: &str) -> Result<Value, String> {
+        let mut csr = super::world::csr(name, &"abcdef".into(), pem);
+        let spec = csr["spec"].as_object_mut().unwrap();
+        spec.retain(|field, _| ["request", "signerName", "usages"].contains(&field.as_str()));
+        self.kubectl(Some(token), &["create", "-f", "-", "-o", "json"], &csr)
+    }
+
+    fn csr(&self, name: &str) -> Value {
+        self.kubectl(None, &["get", "csr", name, "-o", "json"], &Value::Null).unwrap()
+    }
+
+    async fn until_verdict(&self, name: &str, wanted: &str) {
+        until(name, async || {
+            let seen = self.csr(name)["status"]["conditions"][0]["type"].clone();
+            if seen == wanted { Ok(()) } else { Err(seen) }
+        })
+        .await;
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.script("control-plane-stop.sh", &["link"]);
+    }
+}
+
+fn install_rights(lab: &Lab) {
+    let mut objects = link_rbac::objects("prod").unwrap();
+    for role in [Role::Worker, Role::ControlPlane] {
+        objects.extend(rbac::bindings("prod", role, rbac::CsrApproval::Explicit).unwrap());
+    }
+    objects.iter().for_each(|object| lab.apply(object));
+}
+
+fn secrets(lab: &Lab) -> Vec<String> {
+    let list = lab.kubectl(None, &["-n", "kube-system", "get", "secrets", "-o", "json"], &Value::Null).unwrap();
+    let names = list["items"].as_array().unwrap().iter().filter_map(|item| item["metadata"]["name"].as_str());
+    names.map(str::to_owned).collect()
+}
+
+fn pki(lab: &Lab) -> crate::pki::ClusterPki {
+    pki_of(Path::new(&lab.home().join("pki")))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn on_real_kubernetes_only_the_machine_that_holds_its_token_gets_a_certificate() {
+    let Some(lab) = lab() else { return };
+    install_rights(&lab);
+    let world = World::start(&pki(&lab), &format!("127.0.0.1:{PORT}")).await;
+    world.until_condition(LinkCondition::Connected).await;
+    let (id, token) = world.worker("machine-w1", "w1").await;
+    world.joins(&id, &token).await;
+    let whole = world.whole_token(&token);
+    assert!(secrets(&lab).contains(&format!("bootstrap-token-{token}")));
+    lab.post(&whole, "own", &pkcs10("system:node:w1", "system:nodes")).unwrap();
+    lab.until_verdict("own", "Approved").await;
+    until("a certificate", async || {
+        let status = lab.csr("own")["status"].clone();
+        if status["certificate"].is_string() { Ok(()) } else { Err(status) }
+    })
+    .await;
+    lab.apply(&node("w1", "True"));
+    let ready = serde_json::json!({ "status": node("w1", "True")["status"] }).to_string();
+    lab.kubectl(None, &["patch", "node", "w1", "--subresource=status", "--type=merge", "-p", &ready], &Value::Null)
+        .unwrap();
+    world.has_joined(&id).await;
+    world.until_token(&token, BootstrapTokenState::Deleted).await;
+    assert!(!secrets(&lab).contains(&format!("bootstrap-token-{token}")));
+    until("the Node", async || if world.node(&id).api.is_some() { Ok(()) } else { Err(world.node(&id).message) }).await;
+    let uid = lab.kubectl(None, &["get", "node", "w1", "-o", "json"], &Value::Null).unwrap()["metadata"]["uid"].clone();
+    assert_eq!(uid, world.node(&id).api.unwrap().node.unwrap().uid);
+    attacks(&lab, &world).await;
+    limits_of_its_rights(&lab, &world);
+    world.stop().await;
+}
+
+/// Each with a fresh machine and token: the thief is first, or second.
+async fn attacks(lab: &Lab, world: &World) {
+    for (name, subject, organization) in
+        [("a1", "system:node:cp1", "system:nodes"), ("a2", "system:node:w1", "system:nodes")]
+    {
+        let (id, token) = world.worker(&format!("machine-{name}"), name).await;
+        world.joins(&id, &token).await;
+        lab.post(&world.whole_token(&token), name, &pkcs10(subject, organization)).unwrap();
+        lab.until_verdict(name, "Denied").await;
+        assert!(lab.csr(name)["status"]["certificate"].is_null());
+    }
+    let (id, token) = world.worker("machine-a3", "a3").await;
+    world.joins(&id, &token).await;
+    let whole = world.whole_token(&token);
+    lab.post(&whole, "a3", &pkcs10("system:node:a3", "system:nodes")).unwrap();
+    lab.until_verdict("a3", "Approved").await;
+    lab.post(&whole, "a3-again", &pkcs10("system:node:a3", "system:nodes")).unwrap();
+    lab.until_verdict("a3-again", "Denied").await;
+    assert_eq!(world.node(&id).phase, Phase::Locked);
+    world.until_token(&token, BootstrapTokenState::Deleted).await;
+    // A deleted token authenticates for some seconds more: what it asks for now is denied too.
+    if lab.post(&whole, "a3-late", &pkcs10("system:node:a3", "system:nodes")).is_ok() {
+        lab.until_verdict("a3-late", "Denied").await;
+    }
+}
+
+/// What the group of the link may not do, asked of the API server itself.
+fn limits_of_its_rights(lab: &Lab, world: &World) {
+    let may = |verb: &str, what: &str| {
+        let asked =
+            ["auth", "can-i", verb, what, "-n", "kube-system", "--as=muster:server:1", "--as-group=muster:link"];
+        lab.kubectl(None, &asked, &Value::Null).is_ok()
+    };
+    for (verb, what) in
+        [("get", "secrets"), ("list", "secrets"), ("watch", "secrets"), ("delete", "nodes"), ("create", "pods")]
+    {
+        assert!(!may(verb, what), "{verb} {what}");
+    }
+    assert!(may("create", "secrets") && may("list", "nodes") && may("patch", "nodes"));
+    let secret = |name: &str, kind: &str, group: &str| {
+        serde_json::json!({
+            "apiVersion": "v1", "kind": "Secret", "type": kind,
+            "metadata": { "name": name, "namespace": "kube-system" },
+            "stringData": {
+                "token-id": "abcdef", "token-secret": "0123456789abcdef", "expiration": "2099-01-01T00:00:00Z",
+                "usage-bootstrap-authentication": "true", "auth-extra-groups": group,
+            },
+        })
+    };
+    let create = |object: &Value| {
+        let asked = ["create", "-f", "-", "--as=muster:server:1", "--as-group=muster:link"];
+        lab.kubectl(None, &asked, object)
+    };
+    let (token, own) = ("bootstrap.kubernetes.io/token", "system:bootstrappers:muster:prod:worker");
+    for bad in [
+        secret("kubeadm-certs", "Opaque", own),
+        secret("bootstrap-token-abcdef", token, "system:bootstrappers:kubeadm:default-node-token"),
+        secret("bootstrap-token-abcdef", token, "system:bootstrappers:muster:other:worker"),
+    ] {
+        let refused = create(&bad).unwrap_err();
+        assert!(refused.contains("Muster makes bootstrap tokens"), "{refused}");
+    }
+    create(&secret("bootstrap-token-abcdef", token, own)).unwrap();
+    lab.apply(&secret("bootstrap-token-fedcba", "Opaque", own));
+    let delete = |name: &str| {
+        let asked = ["-n", "kube-system", "delete", "secret", name, "--as=muster:server:1", "--as-group=muster:link"];
+        lab.kubectl(None, &asked, &Value::Null)
+    };
+    assert!(delete("bootstrap-token-fedcba").unwrap_err().contains("touches bootstrap tokens"));
+    delete("bootstrap-token-abcdef").unwrap();
+    assert_eq!(world.condition(), Some(LinkCondition::Connected));
+}

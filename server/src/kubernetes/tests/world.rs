@@ -1,0 +1,329 @@
+//! A server with a real log that leads a fleet with one linked cluster, and machines that do what the state asks of them.
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use muster_state::{
+    ClusterId, NodeId, NodeName, State, TokenId,
+    command::{
+        ApproveNode, ConfirmIdentity, CreateCluster, GrantPermit, Instruct, IssueCertificate, JudgePreflight,
+        RecordHello, Report, StepOutcome,
+    },
+    facts::{Facts, Preflight},
+    record::{
+        BootstrapTokenState, Certificate, ClusterSpec, CsrApproval, Link, LinkCondition, Node, Observation, Origin,
+        PermitKind, Purpose, Verb,
+    },
+};
+use muster_trust::{Role, SpiffeId, sealing::SealingPrivateKey};
+use rcgen::{DnType, KeyPair};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    api::fixture::{CLUSTER, key_of, mk_enrol, mk_spec},
+    clock::now_ms,
+    consensus::{self, Consensus},
+    kubernetes,
+    ledger::Ledger,
+    operations::{
+        Unsealed, cluster_pki, found_fleet,
+        keyring::{self, Keyring},
+        mint_token,
+        urls::{Places, Urls},
+        vault::Secret,
+    },
+    pki::{ClusterPki, KeyAlgorithm},
+    seal::{OwnKeys, SealKey},
+    sessions::Sessions,
+};
+
+/// Longest wait for what must come; a loaded machine takes its time.
+const SOON: Duration = Duration::from_secs(40);
+
+/// Waits until a condition holds; on timeout says what was seen last.
+pub(super) async fn until<T: std::fmt::Debug>(what: &str, look: impl AsyncFn() -> Result<(), T>) {
+    let began = Instant::now();
+    loop {
+        match look().await {
+            Ok(()) => return,
+            Err(seen) if began.elapsed() > SOON => panic!("{what} has not come; seen last: {seen:?}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}
+
+pub(super) fn mk_pki() -> ClusterPki {
+    ClusterPki::generate(KeyAlgorithm::EcdsaP256, now_ms()).unwrap()
+}
+
+pub(super) struct World {
+    pub(super) server: Unsealed,
+    consensus: Consensus<State>,
+    stop: CancellationToken,
+    links: JoinHandle<()>,
+    /// Removed at the end of a test that passes; a log whose folder goes while it runs ends the process.
+    home: std::path::PathBuf,
+}
+
+impl World {
+    /// A cluster of that PKI at that endpoint, whose first control plane `cp1` has joined. The links run.
+    pub(super) async fn start(pki: &ClusterPki, endpoint: &str) -> Self {
+        let (home, consensus, server) = serve().await;
+        let stop = CancellationToken::new();
+        create(&server, pki, endpoint).await;
+        first_control_plane(&server).await;
+        let links = tokio::spawn(kubernetes::run(server.clone(), stop.clone()));
+        Self { server, consensus, stop, links, home }
+    }
+
+    /// Ends the links, then the log.
+    pub(super) async fn stop(self) {
+        self.stop.cancel();
+        self.links.await.unwrap();
+        self.server.stopping.cancel();
+        self.consensus.shutdown().await;
+        let _ = std::fs::remove_dir_all(self.home);
+    }
+
+    pub(super) fn state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        self.server.ledger.read(look)
+    }
+
+    pub(super) fn node(&self, id: &NodeId) -> Node {
+        self.state(|state| state.nodes[id].clone())
+    }
+
+    pub(super) fn condition(&self) -> Option<LinkCondition> {
+        self.state(|state| state.clusters[&ClusterId::from(CLUSTER)].link.as_ref().map(|link| link.condition))
+    }
+
+    pub(super) async fn until_condition(&self, wanted: LinkCondition) {
+        let text = || self.state(|state| state.clusters[&ClusterId::from(CLUSTER)].link.clone());
+        until(
+            "the condition of the link",
+            async || if self.condition() == Some(wanted) { Ok(()) } else { Err(text()) },
+        )
+        .await;
+    }
+
+    pub(super) async fn until_token(&self, id: &TokenId, wanted: BootstrapTokenState) {
+        let seen = || {
+            self.state(|state| {
+                (state.bootstrap_tokens[id].state, state.clusters[&ClusterId::from(CLUSTER)].link.clone())
+            })
+        };
+        until("the token's state", async || if seen().0 == wanted { Ok(()) } else { Err(seen()) }).await;
+    }
+
+    /// A worker that has passed its checks and has a token, not yet known to the cluster.
+    pub(super) async fn worker(&self, id: &str, name: &str) -> (NodeId, TokenId) {
+        let node = admit(&self.server, id, "worker", name).await;
+        let cluster = ClusterId::from(CLUSTER);
+        let token = mint_token::run(&self.server, &cluster, Purpose::Node(node.clone()), mint_token::NODE_TOKEN_TTL_MS);
+        (node.clone(), token.await.unwrap())
+    }
+
+    /// It is told to join, once its token is there.
+    pub(super) async fn joins(&self, node: &NodeId, token: &TokenId) {
+        self.until_token(token, BootstrapTokenState::Present).await;
+        let steps = vec![Verb::JoinWorker, Verb::WaitReady];
+        self.server.ledger.propose(Instruct { node: node.clone(), steps, token: Some(token.clone()) }).await.unwrap();
+    }
+
+    /// It reports that it has joined, and that its Node is Ready.
+    pub(super) async fn has_joined(&self, node: &NodeId) {
+        for step in [Verb::JoinWorker, Verb::WaitReady] {
+            succeed(&self.server, node, step).await;
+        }
+    }
+
+    /// The token as a machine would use it.
+    pub(super) fn whole_token(&self, id: &TokenId) -> String {
+        let record = self.state(|state| state.bootstrap_tokens[id].clone());
+        let keys = self.server.keys().unwrap();
+        let secret = Secret::BootstrapToken(&record.cluster, id).open_text(&keys.sealer, &record.secret).unwrap();
+        format!("{id}.{}", *secret)
+    }
+}
+
+async fn serve() -> (std::path::PathBuf, Consensus<State>, Unsealed) {
+    let home = tempfile::tempdir().unwrap().keep();
+    let consensus = Consensus::open(consensus::Options::new(&home, 1)).await.unwrap();
+    consensus.initialize(consensus::Peer { address: "127.0.0.1:1".into() }).await.unwrap();
+    consensus.wait_ready(SOON).await.unwrap();
+    let ledger = Ledger::new(consensus.clone());
+    let key = SealKey::from_bytes(&[7; 32]).unwrap();
+    ledger.propose(found_fleet::make(&key, 1, now_ms()).unwrap()).await.unwrap();
+    let fleet = ledger.read(|state| state.fleet.clone()).unwrap();
+    let own = OwnKeys { seal: key, before: None, sealing: SealingPrivateKey::generate().unwrap() };
+    let keyring = Keyring::new(1, Arc::new(own));
+    assert!(keyring.refresh(&fleet).unwrap());
+    let server = Unsealed {
+        spiffe: SpiffeId::new(fleet.id.as_str(), Role::Server, "1").unwrap().to_string(),
+        anchors: Arc::new(keyring::anchors(&fleet).unwrap()),
+        fleet: fleet.id,
+        id: 1,
+        start: 1,
+        ledger,
+        keyring,
+        sessions: Sessions::default(),
+        places: Arc::new(Places { own: Urls::default(), written: Urls::default() }),
+        stopping: CancellationToken::new(),
+    };
+    (home, consensus, server)
+}
+
+async fn create(server: &Unsealed, pki: &ClusterPki, endpoint: &str) {
+    let id = ClusterId::from(CLUSTER);
+    let keys = server.keys().unwrap();
+    let stored = cluster_pki::store(&keys.sealer, &id, pki).unwrap();
+    let link = Some(Link { csr_approval: CsrApproval::Muster });
+    let create = CreateCluster {
+        spec: ClusterSpec { endpoint: endpoint.into(), link, ..mk_spec() },
+        origin: Origin::Created,
+        certificates: stored.certificates,
+        service_account_public: stored.service_account_public,
+        keys: stored.keys,
+        certificate_key: Secret::CertificateKey(&id).seal(&keys.sealer, 1, &[1; 32]).unwrap(),
+        first_token: None,
+        first_token_ttl_ms: 0,
+        id,
+    };
+    server.ledger.propose(create).await.unwrap();
+}
+
+async fn first_control_plane(server: &Unsealed) {
+    let node = admit(server, "machine-cp1", "cp", "cp1").await;
+    let grant = GrantPermit { cluster: CLUSTER.into(), kind: PermitKind::Init, node: node.clone() };
+    server.ledger.propose(grant).await.unwrap();
+    let steps = vec![Verb::Init, Verb::Custodian, Verb::WaitReady];
+    server.ledger.propose(Instruct { node: node.clone(), steps, token: None }).await.unwrap();
+    for step in [Verb::Init, Verb::Custodian, Verb::WaitReady] {
+        succeed(server, &node, step).await;
+    }
+}
+
+/// Enrolled, approved into a pool under a name, attached, and found fit.
+async fn admit(server: &Unsealed, id: &str, pool: &str, name: &str) -> NodeId {
+    let (ledger, key) = (&server.ledger, key_of(id));
+    let node = ledger.propose(mk_enrol(id, None)).await.unwrap().node;
+    let approve = ApproveNode {
+        node: node.clone(),
+        key,
+        facts_revision: ledger.read(|state| state.nodes[&node].facts_revision),
+        cluster: Some(ClusterId::from(CLUSTER)),
+        pool: Some(pool.into()),
+        name: Some(NodeName::parse(name).unwrap()),
+        replace: false,
+    };
+    ledger.propose(approve).await.unwrap();
+    let certificate = Certificate { chain: Vec::new(), not_after_ms: u64::MAX };
+    ledger.propose(IssueCertificate { node: node.clone(), key, certificate }).await.unwrap();
+    ledger.propose(ConfirmIdentity { node: node.clone(), key }).await.unwrap();
+    let hello = RecordHello {
+        node: node.clone(),
+        boot_id: "b".into(),
+        agent_version: "0".into(),
+        facts: Facts { uuid: id.into(), ..Facts::default() },
+        preflight: Preflight::default(),
+        rehearsed: false,
+        key: None,
+        stream: None,
+    };
+    ledger.propose(hello).await.unwrap();
+    let revision = ledger.read(|state| state.nodes[&node].preflight_revision);
+    ledger.propose(JudgePreflight { node: node.clone(), revision, problem: String::new() }).await.unwrap();
+    node
+}
+
+async fn succeed(server: &Unsealed, node: &NodeId, step: Verb) {
+    let attempt = server.ledger.read(|state| state.nodes[node].attempt);
+    let observation = Observation { found: true, ready: true, ..Observation::default() };
+    let outcome = StepOutcome::Succeeded { members: None, observation: Some(observation) };
+    let report = Report { node: node.clone(), attempt, step: step.step_id().into(), outcome, elapsed_ms: 1 };
+    server.ledger.propose(report).await.unwrap();
+}
+
+/// A PKCS#10 for a subject, PEM.
+pub(super) fn pkcs10(common_name: &str, organization: &str) -> String {
+    let mut params = rcgen::CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::OrganizationName, organization);
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    request(&params)
+}
+
+/// As its own kubelet's, with more names than any machine has.
+pub(super) fn endless_pkcs10(common_name: &str) -> String {
+    let names: Vec<String> = (0..500).map(|number| format!("name-{number}.example")).collect();
+    let mut params = rcgen::CertificateParams::new(names).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::OrganizationName, "system:nodes");
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    request(&params)
+}
+
+fn request(params: &rcgen::CertificateParams) -> String {
+    params.serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap()
+}
+
+/// The request's object, as the API server fills in who made it.
+pub(super) fn csr(name: &str, token: &TokenId, pem: &str) -> Value {
+    use base64::Engine as _;
+    json!({
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": { "name": name },
+        "spec": {
+            "request": base64::engine::general_purpose::STANDARD.encode(pem),
+            "signerName": muster_state::csr::CLIENT_SIGNER,
+            "username": format!("system:bootstrap:{token}"),
+            "groups": ["system:bootstrappers", "system:bootstrappers:muster:prod:worker", "system:authenticated"],
+            "usages": ["digital signature", "client auth"],
+        },
+    })
+}
+
+/// A Node's object.
+pub(super) fn node(name: &str, ready: &str) -> Value {
+    let ready =
+        json!({ "type": "Ready", "status": ready, "reason": "KubeletNotReady", "message": "no network plugin" });
+    json!({
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": { "name": name, "uid": format!("uid-of-{name}") },
+        "status": { "conditions": [ready], "nodeInfo": {
+            "kubeletVersion": "v1.36.2", "architecture": "", "bootID": "", "containerRuntimeVersion": "", "kernelVersion": "",
+            "kubeProxyVersion": "", "machineID": "", "operatingSystem": "", "osImage": "", "systemUUID": "",
+        } },
+    })
+}
+
+/// Files of a PKI by name.
+pub(super) fn pki_of(directory: &std::path::Path) -> ClusterPki {
+    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for name in [
+        "ca.crt",
+        "ca.key",
+        "front-proxy-ca.crt",
+        "front-proxy-ca.key",
+        "etcd/ca.crt",
+        "etcd/ca.key",
+        "sa.key",
+        "sa.pub",
+    ] {
+        files.insert(name.into(), std::fs::read(directory.join(name)).unwrap());
+    }
+    crate::pki::import(&files, now_ms()).unwrap().pki
+}
+
+/// So that a future's type can be named nowhere else.
+pub(super) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(SOON, work).await.unwrap_or_else(|_| panic!("{what} takes too long"))
+}

@@ -1,0 +1,185 @@
+//! TLS to a cluster's API server: its own authority is the only anchor, and the first address that answers is taken.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::Uri;
+use hyper_util::{
+    client::legacy::{
+        Client as Hyper,
+        connect::{Connected, Connection},
+    },
+    rt::{TokioExecutor, TokioIo},
+};
+use kube::{
+    Client,
+    client::{Body, middleware::BaseUriLayer},
+};
+use muster_state::record::LinkCondition;
+use muster_trust::TlsIdentity;
+use rustls::{
+    ClientConfig, RootCertStore,
+    client::Resumption,
+    crypto::aws_lc_rs::sign::any_supported_type,
+    sign::{CertifiedKey, SingleCertAndKey},
+    version::TLS13,
+};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+use tower::{Layer as _, Service};
+use zeroize::Zeroize as _;
+
+use super::trouble::{ConnectError, Trouble};
+
+/// One address may take this long, TLS included, before the next is tried.
+const CONNECT_WITHIN: Duration = Duration::from_secs(4);
+/// A connection that nothing is asked on is closed after this.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// Where an API server may listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    /// DNS name or address, without brackets; what its certificate must name.
+    pub(super) host: String,
+    /// Port.
+    pub(super) port: u16,
+}
+
+/// A client for the API server at the first of these targets that answers as one of the cluster.
+///
+/// # Errors
+/// If what is known of the cluster can't be used; nothing is connected yet.
+pub(super) fn client(targets: Vec<Target>, authority: &str, identity: TlsIdentity) -> Result<Client, Trouble> {
+    let unusable = |what: &str| Trouble::down(LinkCondition::Failing, format!("{what} can't be used"));
+    let first = targets.first().ok_or_else(|| unusable("the endpoint"))?;
+    let host = if first.host.contains(':') { format!("[{}]", first.host) } else { first.host.clone() };
+    let base: Uri = format!("https://{host}:{}", first.port).parse().map_err(|_| unusable("the endpoint"))?;
+    let tls = tls(authority, identity).ok_or_else(|| unusable("the authority or the certificate"))?;
+    let connector = Connector { tls: TlsConnector::from(Arc::new(tls)), targets: targets.into(), good: Arc::default() };
+    let service: Hyper<Connector, Body> = Hyper::builder(TokioExecutor::new())
+        .pool_idle_timeout(IDLE)
+        .pool_timer(hyper_util::rt::TokioTimer::new())
+        .build(connector);
+    Ok(Client::new(BaseUriLayer::new(base).layer(service), "kube-system"))
+}
+
+fn tls(authority: &str, mut identity: TlsIdentity) -> Option<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
+        roots.add(certificate.ok()?).ok()?;
+    }
+    let key = any_supported_type(&identity.key);
+    identity.key.zeroize();
+    let shown = SingleCertAndKey::from(CertifiedKey::new(identity.chain, key.ok()?));
+    let mut config = ClientConfig::builder_with_provider(muster_trust::provider())
+        .with_protocol_versions(&[&TLS13])
+        .ok()?
+        .with_root_certificates(roots)
+        .with_client_cert_resolver(Arc::new(shown));
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.resumption = Resumption::disabled();
+    Some(config)
+}
+
+#[derive(Clone)]
+struct Connector {
+    tls: TlsConnector,
+    targets: Arc<[Target]>,
+    /// Which target answered last.
+    good: Arc<AtomicUsize>,
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Socket>;
+    type Error = ConnectError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move { connector.connect().await })
+    }
+}
+
+impl Connector {
+    /// The target that answered last, then the others in their order.
+    async fn connect(&self) -> Result<TokioIo<Socket>, ConnectError> {
+        let good = self.good.load(Ordering::Relaxed);
+        let others = (0..self.targets.len()).filter(|at| *at != good);
+        let mut failures = Vec::new();
+        for at in [good].into_iter().filter(|at| *at < self.targets.len()).chain(others) {
+            let target = &self.targets[at];
+            let attempt = tokio::time::timeout(CONNECT_WITHIN, reach(&self.tls, target)).await;
+            match attempt.unwrap_or_else(|_| Err(ConnectError { untrusted: false, message: "no answer".into() })) {
+                Ok(stream) => {
+                    self.good.store(at, Ordering::Relaxed);
+                    return Ok(TokioIo::new(Socket(stream)));
+                }
+                Err(err) => failures.push((target, err)),
+            }
+        }
+        // A wrong authority is worth more words than an address that is silent.
+        let untrusted = failures.iter().any(|(_, err)| err.untrusted);
+        let texts = failures.iter().filter(|(_, err)| err.untrusted == untrusted);
+        let texts: Vec<String> =
+            texts.map(|(at, err)| format!("{} port {}: {}", at.host, at.port, err.message)).collect();
+        Err(ConnectError { untrusted, message: texts.join("; ") })
+    }
+}
+
+async fn reach(tls: &TlsConnector, target: &Target) -> Result<TlsStream<TcpStream>, ConnectError> {
+    let plain = |message: String| ConnectError { untrusted: false, message };
+    let name = ServerName::try_from(target.host.clone()).map_err(|err| plain(err.to_string()))?;
+    let stream = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(|err| plain(err.to_string()))?;
+    let _ = stream.set_nodelay(true);
+    tls.connect(name, stream).await.map_err(|err| {
+        let inner = err.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let untrusted = matches!(inner, Some(rustls::Error::InvalidCertificate(_)));
+        ConnectError { untrusted, message: err.to_string() }
+    })
+}
+
+/// A TLS connection in the form that hyper asks for.
+struct Socket(TlsStream<TcpStream>);
+
+impl Connection for Socket {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}

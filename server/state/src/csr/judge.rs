@@ -1,0 +1,183 @@
+//! The rules.
+
+use std::collections::BTreeSet;
+
+use super::{
+    CLIENT_SIGNER, CsrClaim, CsrContent, CsrDecision, Judgement, NODE_USER, NODES, SERVING_SIGNER, TOKEN_USER,
+    bootstrap_group,
+};
+use crate::{
+    ClusterId, NodeName, State, TokenId,
+    record::{BootstrapToken, BootstrapTokenState, Cluster, CsrApproval, Node, Placement, Purpose},
+};
+
+impl Judgement {
+    fn of(decision: CsrDecision) -> Self {
+        Self { decision, node: None, token: None, stolen: false }
+    }
+
+    fn about(node: &Node, token: Option<&TokenId>, decision: CsrDecision) -> Self {
+        Self { decision, node: Some(node.id.clone()), token: token.cloned(), stolen: false }
+    }
+}
+
+fn deny(why: impl Into<String>) -> CsrDecision {
+    CsrDecision::Deny(why.into())
+}
+
+impl State {
+    /// What is to happen to that request in that cluster now. Changes nothing; [`crate::command::DecideCsr`] commits it.
+    #[must_use]
+    pub fn judge_csr(&self, cluster: &ClusterId, uid: &str, claim: &CsrClaim) -> CsrDecision {
+        self.judgement(cluster, uid, claim).decision
+    }
+
+    pub(crate) fn judgement(&self, cluster: &ClusterId, uid: &str, claim: &CsrClaim) -> Judgement {
+        let cluster = self.clusters.get(cluster);
+        let is_ours =
+            |cluster: &&Cluster| cluster.spec.link.is_some_and(|link| link.csr_approval == CsrApproval::Muster);
+        let Some(cluster) = cluster.filter(is_ours) else { return Judgement::of(CsrDecision::Ignore) };
+        if let Some(token) = claim.user.strip_prefix(TOKEN_USER) {
+            let token = self.bootstrap_tokens.get(&TokenId(token.to_owned()));
+            return match token.filter(|token| token.cluster == cluster.id) {
+                Some(token) => self.of_token(cluster, token, uid, claim),
+                None => Judgement::of(CsrDecision::Ignore),
+            };
+        }
+        match claim.user.strip_prefix(NODE_USER) {
+            Some(name) if claim.signer == SERVING_SIGNER => self.of_kubelet(cluster, name, claim),
+            // A kubelet renews what it shows to API servers for its own name: the cluster's own approver sees to that.
+            Some(_) | None => Judgement::of(CsrDecision::Ignore),
+        }
+    }
+
+    fn of_token(&self, cluster: &Cluster, token: &BootstrapToken, uid: &str, claim: &CsrClaim) -> Judgement {
+        let id = match &token.purpose {
+            Purpose::Node(id) => id,
+            Purpose::JoinCommand(_) => {
+                let why = "it comes from a printed join line, which stands for no machine that Muster knows";
+                return Judgement::of(CsrDecision::Wait(why.into()));
+            }
+        };
+        let Some(node) = self.nodes.get(id) else {
+            return Judgement::of(deny(format!("the machine of bootstrap token {} is not known any more", token.id)));
+        };
+        let about = |decision| Judgement::about(node, Some(&token.id), decision);
+        let Some(place) = node.placement().filter(|place| place.cluster == cluster.id) else {
+            return about(deny(format!("the machine of bootstrap token {} was not admitted", token.id)));
+        };
+        if node.requests.iter().any(|seen| seen.token.as_ref() == Some(&token.id) && seen.uid != uid) {
+            let why = format!("a second certificate request was made with bootstrap token {}", token.id);
+            return Judgement { stolen: true, ..about(deny(why)) };
+        }
+        if let Some(why) = self.why_not_held(node, token) {
+            return about(deny(why));
+        }
+        match why_not_a_kubelets(claim, cluster, place) {
+            None => about(CsrDecision::Approve),
+            Some(why) => about(deny(why)),
+        }
+    }
+
+    /// The node does not hold this token now.
+    fn why_not_held(&self, node: &Node, token: &BootstrapToken) -> Option<String> {
+        let is_current = node.bootstrap_token.as_ref() == Some(&token.id);
+        let is_live = match token.state {
+            BootstrapTokenState::Present => self.now_ms < token.expires_ms,
+            // The Secret is there before the state knows of it; but its node gets it after.
+            BootstrapTokenState::Minted | BootstrapTokenState::Ending | BootstrapTokenState::Deleted => false,
+        };
+        if node.locked.is_some() {
+            Some(format!("node {} is locked", node.label()))
+        } else if !is_current || !is_live {
+            Some(format!(
+                "bootstrap token {} is not, or no longer, the one that node {} joins with",
+                token.id,
+                node.label()
+            ))
+        } else if !node.is_proven() || node.steps.is_empty() || node.has_joined() {
+            Some(format!("node {} is not joining now", node.label()))
+        } else {
+            None
+        }
+    }
+
+    fn of_kubelet(&self, cluster: &Cluster, name: &str, claim: &CsrClaim) -> Judgement {
+        let node = NodeName::parse(name).ok().and_then(|name| self.name_holder(&cluster.id, &name));
+        let Some((node, place)) = node.and_then(|node| Some((node, node.placement()?))) else {
+            return Judgement::of(CsrDecision::Wait(format!("Muster has no node {name:?} in this cluster")));
+        };
+        if node.locked.is_some() {
+            return Judgement::about(node, None, deny(format!("node {name} is locked")));
+        }
+        Judgement::about(node, None, serving(cluster, place, claim))
+    }
+}
+
+/// Anything in which it is not exactly what the kubelet of that node asks for.
+fn why_not_a_kubelets(claim: &CsrClaim, cluster: &Cluster, place: &Placement) -> Option<String> {
+    let Some(content) = claim.content.as_ref().filter(|_| claim.is_bounded()) else {
+        return Some("it holds no certificate request that can be read".into());
+    };
+    let user = format!("{NODE_USER}{}", place.name);
+    let group = bootstrap_group(&cluster.spec.name, place.role);
+    let groups = ["system:bootstrappers", group.as_str(), "system:authenticated"].map(str::to_owned);
+    if claim.signer != CLIENT_SIGNER {
+        Some(format!("its signer is {:?}, not {CLIENT_SIGNER}", claim.signer))
+    } else if claim.groups != BTreeSet::from(groups) {
+        Some("its requester is in other groups than a bootstrap token of this node".into())
+    } else if !are_usages(claim, "client auth") {
+        Some("its usages are not those of a kubelet's client certificate".into())
+    } else if !is_subject(content, &user) {
+        Some(format!("its subject is not {user} in {NODES}"))
+    } else if !content.dns_names.is_empty() || !content.addresses.is_empty() || !content.others.is_empty() {
+        Some("it asks for more than a name".into())
+    } else {
+        None
+    }
+}
+
+fn serving(cluster: &Cluster, place: &Placement, claim: &CsrClaim) -> CsrDecision {
+    let Some(content) = claim.content.as_ref().filter(|_| claim.is_bounded()) else {
+        return deny("it holds no certificate request that can be read");
+    };
+    let user = format!("{NODE_USER}{}", place.name);
+    if !claim.groups.contains(NODES) || !is_subject(content, &user) {
+        return deny(format!("its subject or its requester is not {user} in {NODES}"));
+    }
+    if !are_usages(claim, "server auth") || !content.others.is_empty() {
+        return deny("it asks for more than a kubelet's server needs");
+    }
+    if content.dns_names.is_empty() && content.addresses.is_empty() {
+        return deny("it asks for no name");
+    }
+    let declared = cluster.spec.named_node(&place.name).map(|(_, node)| node.address.as_str());
+    if let Some(name) = content.dns_names.iter().find(|name| name.as_str() != place.name.as_str()) {
+        return deny(format!("{name:?} is not the name of node {}", place.name));
+    }
+    match content.addresses.iter().find(|address| Some(address.as_str()) != declared) {
+        None => CsrDecision::Approve,
+        Some(address) if belongs_to_another(cluster, place, address) => {
+            deny(format!("address {address} belongs to the cluster's endpoint, or to another node"))
+        }
+        Some(address) => {
+            CsrDecision::Wait(format!("address {address} of node {} is not in the cluster file", place.name))
+        }
+    }
+}
+
+fn belongs_to_another(cluster: &Cluster, place: &Placement, address: &str) -> bool {
+    let mut named = cluster.spec.pools.iter().flat_map(|pool| &pool.nodes);
+    cluster.spec.endpoint_host() == address || named.any(|node| node.address == address && node.name != place.name)
+}
+
+/// RSA keys may encipher keys as well.
+fn are_usages(claim: &CsrClaim, purpose: &str) -> bool {
+    let needed = ["digital signature", purpose];
+    let allowed = |usage: &String| needed.contains(&usage.as_str()) || usage == "key encipherment";
+    needed.iter().all(|usage| claim.usages.contains(*usage)) && claim.usages.iter().all(allowed)
+}
+
+fn is_subject(content: &CsrContent, user: &str) -> bool {
+    content.common_names == [user] && content.organizations == [NODES]
+}

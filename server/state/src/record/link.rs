@@ -1,0 +1,73 @@
+//! A cluster's own API as the leader's link to it sees it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, TokenId};
+
+/// The leader speaks to the cluster's API itself. A cluster without this is detached: a custodian acts for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Link {
+    /// Who approves the certificate requests of joining nodes.
+    pub csr_approval: CsrApproval,
+}
+
+/// Who approves the certificate requests of joining nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CsrApproval {
+    /// The leader, each by what the state knows of the machine.
+    Muster,
+    /// The cluster itself, for any name that a token's holder asks for.
+    Auto,
+}
+
+/// How the link is: a closed list of words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum LinkCondition {
+    /// The API server answers, and lets the leader do what it has to.
+    Connected,
+    /// No address answers, or not in time.
+    Unreachable,
+    /// What answers can't show a certificate of the cluster's authority.
+    Untrusted,
+    /// The API server does not know who calls (401).
+    Unauthorized,
+    /// The API server does not let the leader do something (403).
+    Forbidden,
+    /// The API server asks for patience (429).
+    Throttled,
+    /// It answers with errors of its own, or with what can't be read.
+    Failing,
+    /// The key of the cluster's authority is not here: the leader can't certify itself.
+    NoKey,
+}
+
+/// What was last known of the link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LinkStatus {
+    /// In a word.
+    pub condition: LinkCondition,
+    /// In a sentence.
+    pub message: String,
+    /// Since when the word holds.
+    pub since_ms: u64,
+}
+
+/// What became of a node's certificate request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JudgedRequest {
+    /// uid of the request's object.
+    pub uid: String,
+    /// Name of the object.
+    pub name: String,
+    /// SHA-256 of the PKCS#10.
+    pub digest: Digest,
+    /// The bootstrap token it came with; `None` for the certificate of a kubelet's server.
+    pub token: Option<TokenId>,
+    /// It was approved; otherwise denied.
+    pub approved: bool,
+    /// When it was judged.
+    pub at_ms: u64,
+}
