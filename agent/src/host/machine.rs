@@ -161,6 +161,17 @@ mod tests {
         }
     }
 
+    /// A program with that tag, once the kernel shows its name and its variables: `spawn` may return a moment before.
+    fn mk_tagged(tag: &str) -> std::process::Child {
+        let child = std::process::Command::new("sleep").arg("1000").env(process::TAG, tag).spawn().unwrap();
+        let began = std::time::Instant::now();
+        while process::tagged(&format!("{}={tag}", process::TAG), &["sleep"]).is_empty() {
+            assert!(began.elapsed() < Duration::from_secs(60), "the program does not begin");
+            std::thread::yield_now();
+        }
+        child
+    }
+
     #[tokio::test]
     async fn both_streams_come_as_lines_and_standard_output_alone_too() {
         let mut live = Vec::new();
@@ -199,8 +210,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_orphan_of_an_earlier_life_is_ended_and_another_agents_is_not() {
-        let spawn = |tag: &str| std::process::Command::new("sleep").arg("1000").env(process::TAG, tag).spawn().unwrap();
-        let (mut ours, mut theirs) = (spawn("orphan-test"), spawn("another-agent"));
+        let (mut ours, mut theirs) = (mk_tagged("orphan-test"), mk_tagged("another-agent"));
         // A zombie until it is reaped here, as an orphan would be by init.
         let reaper = std::thread::spawn(move || ours.wait().unwrap());
         process::end_tagged("orphan-test", &["kubeadm", "sleep"]).await;
@@ -213,8 +223,7 @@ mod tests {
     #[tokio::test]
     async fn a_daemon_that_a_call_started_is_no_orphan() {
         let machine = mk_machine();
-        let mut daemon =
-            std::process::Command::new("sleep").arg("1000").env(process::TAG, "daemon-test").spawn().unwrap();
+        let mut daemon = mk_tagged("daemon-test");
         process::end_tagged("daemon-test", &["kubeadm", "kubectl"]).await;
         machine.end_orphans().await;
         assert!(daemon.try_wait().unwrap().is_none());

@@ -167,7 +167,8 @@ pub(super) async fn end_tagged(tag: &str, names: &[&str]) {
     }
 }
 
-fn tagged(wanted: &str, names: &[&str]) -> Vec<Pid> {
+/// Processes with one of these names and this variable.
+pub(super) fn tagged(wanted: &str, names: &[&str]) -> Vec<Pid> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
