@@ -21,6 +21,8 @@ pub mod cluster_spec;
 pub mod create_cluster;
 pub mod enrol_machine;
 pub mod found_fleet;
+#[cfg(test)]
+pub(crate) mod founded;
 pub mod hand_data_keys;
 pub mod instruction;
 pub mod issue_certificate;

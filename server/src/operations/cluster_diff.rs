@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_state::{
     facts::Selector,
-    record::{ClusterSpec, CsrApproval, NamedNode, Pool},
+    record::{ClusterSpec, NamedNode, Pool},
 };
 use serde_json::Value;
 
@@ -43,10 +43,7 @@ impl Fields {
         fields.add("spec.keyAlgorithm", &spec.key_algorithm);
         if let Some(link) = spec.link {
             fields.add("spec.kubernetes.access", "linked");
-            fields.add(
-                "spec.kubernetes.csrApproval",
-                if link.csr_approval == CsrApproval::Muster { "muster" } else { "auto" },
-            );
+            fields.add("spec.kubernetes.csrApproval", link.csr_approval.word());
         }
         spec.pools.iter().for_each(|pool| fields.pool(pool));
         for (name, json) in &spec.kubeadm {

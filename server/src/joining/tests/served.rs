@@ -7,10 +7,9 @@ use muster_state::{
     Digest,
     command::{ApproveServer, CreateServerToken, RemoveServer},
 };
-use muster_trust::{IdentityCell, Role, SpiffeId, sealing::SealingPrivateKey, server_config_with};
+use muster_trust::{IdentityCell, sealing::SealingPrivateKey, server_config_with};
 use sha2::{Digest as _, Sha256};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
 
 use super::super::*;
@@ -21,17 +20,16 @@ use crate::{
         voters::Voters,
     },
     clock::now_ms,
-    consensus::{self, Consensus},
     identity::{Membership, keys::IdentityKey},
-    ledger::Ledger,
     operations::{
-        Unsealed, found_fleet,
-        keyring::{self, Keyring, Keys},
+        Unsealed,
+        founded::Founded,
+        keyring::{Keyring, Keys},
+        urls,
     },
     peers::{Client, Gate, greet::Memory},
     pki::LeafTerms,
     seal::{OwnKeys, SealKey},
-    sessions::Sessions,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -39,41 +37,19 @@ const SOON: Duration = Duration::from_secs(20);
 struct Served {
     server: Unsealed,
     url: Uri,
-    consensus: Consensus<muster_state::State>,
-    _home: tempfile::TempDir,
+    founded: Founded,
 }
 
 impl Served {
     async fn start() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let consensus = Consensus::open(consensus::Options::new(home.path(), 1)).await.unwrap();
-        consensus.initialize(consensus::Peer { address: "127.0.0.1:1".into() }).await.unwrap();
-        consensus.wait_ready(SOON).await.unwrap();
-        let ledger = Ledger::new(consensus.clone());
-        let own = mk_own();
-        ledger.propose(found_fleet::make(&own.seal, 1, now_ms()).unwrap()).await.unwrap();
-        let fleet = ledger.read(|state| state.fleet.clone()).unwrap();
-        let keyring = Keyring::new(1, Arc::new(own));
-        keyring.refresh(&fleet).unwrap();
-        let server = Unsealed {
-            spiffe: SpiffeId::new(fleet.id.as_str(), Role::Server, "1").unwrap().to_string(),
-            anchors: Arc::new(keyring::anchors(&fleet).unwrap()),
-            fleet: fleet.id,
-            id: 1,
-            start: 1,
-            ledger,
-            keyring,
-            sessions: Sessions::default(),
-            places: Arc::default(),
-            stopping: CancellationToken::new(),
-        };
+        let founded = Founded::start(urls::Places::default()).await;
+        let server = founded.server.clone();
         let url = listen(&server, &server.keys().unwrap()).await;
-        Self { server, url, consensus, _home: home }
+        Self { server, url, founded }
     }
 
     async fn stop(self) {
-        self.server.stopping.cancel();
-        self.consensus.shutdown().await;
+        self.founded.stop().await;
     }
 
     async fn token(&self, id: &str) -> Zeroizing<String> {

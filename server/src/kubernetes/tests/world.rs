@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     future::Future,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,7 +18,6 @@ use muster_state::{
         PermitKind, Purpose, Verb,
     },
 };
-use muster_trust::{Role, SpiffeId, sealing::SealingPrivateKey};
 use rcgen::{DnType, KeyPair};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -28,19 +26,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::fixture::{CLUSTER, key_of, mk_enrol, mk_spec},
     clock::now_ms,
-    consensus::{self, Consensus},
     kubernetes,
-    ledger::Ledger,
-    operations::{
-        Unsealed, cluster_pki, found_fleet,
-        keyring::{self, Keyring},
-        mint_token,
-        urls::{Places, Urls},
-        vault::Secret,
-    },
+    operations::{Unsealed, cluster_pki, founded::Founded, mint_token, urls::Places, vault::Secret},
     pki::{ClusterPki, KeyAlgorithm},
-    seal::{OwnKeys, SealKey},
-    sessions::Sessions,
 };
 
 /// Longest wait for what must come; a loaded machine takes its time.
@@ -64,31 +52,28 @@ pub(super) fn mk_pki() -> ClusterPki {
 
 pub(super) struct World {
     pub(super) server: Unsealed,
-    consensus: Consensus<State>,
+    founded: Founded,
     stop: CancellationToken,
     links: JoinHandle<()>,
-    /// Removed at the end of a test that passes; a log whose folder goes while it runs ends the process.
-    home: std::path::PathBuf,
 }
 
 impl World {
     /// A cluster of that PKI at that endpoint, whose first control plane `cp1` has joined. The links run.
     pub(super) async fn start(pki: &ClusterPki, endpoint: &str) -> Self {
-        let (home, consensus, server) = serve().await;
+        let founded = Founded::start(Places::default()).await;
+        let server = founded.server.clone();
         let stop = CancellationToken::new();
         create(&server, pki, endpoint).await;
         first_control_plane(&server).await;
         let links = tokio::spawn(kubernetes::run(server.clone(), stop.clone()));
-        Self { server, consensus, stop, links, home }
+        Self { server, founded, stop, links }
     }
 
     /// Ends the links, then the log.
     pub(super) async fn stop(self) {
         self.stop.cancel();
         self.links.await.unwrap();
-        self.server.stopping.cancel();
-        self.consensus.shutdown().await;
-        let _ = std::fs::remove_dir_all(self.home);
+        self.founded.stop().await;
     }
 
     pub(super) fn state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
@@ -150,33 +135,6 @@ impl World {
         let secret = Secret::BootstrapToken(&record.cluster, id).open_text(&keys.sealer, &record.secret).unwrap();
         format!("{id}.{}", *secret)
     }
-}
-
-async fn serve() -> (std::path::PathBuf, Consensus<State>, Unsealed) {
-    let home = tempfile::tempdir().unwrap().keep();
-    let consensus = Consensus::open(consensus::Options::new(&home, 1)).await.unwrap();
-    consensus.initialize(consensus::Peer { address: "127.0.0.1:1".into() }).await.unwrap();
-    consensus.wait_ready(SOON).await.unwrap();
-    let ledger = Ledger::new(consensus.clone());
-    let key = SealKey::from_bytes(&[7; 32]).unwrap();
-    ledger.propose(found_fleet::make(&key, 1, now_ms()).unwrap()).await.unwrap();
-    let fleet = ledger.read(|state| state.fleet.clone()).unwrap();
-    let own = OwnKeys { seal: key, before: None, sealing: SealingPrivateKey::generate().unwrap() };
-    let keyring = Keyring::new(1, Arc::new(own));
-    assert!(keyring.refresh(&fleet).unwrap());
-    let server = Unsealed {
-        spiffe: SpiffeId::new(fleet.id.as_str(), Role::Server, "1").unwrap().to_string(),
-        anchors: Arc::new(keyring::anchors(&fleet).unwrap()),
-        fleet: fleet.id,
-        id: 1,
-        start: 1,
-        ledger,
-        keyring,
-        sessions: Sessions::default(),
-        places: Arc::new(Places { own: Urls::default(), written: Urls::default() }),
-        stopping: CancellationToken::new(),
-    };
-    (home, consensus, server)
 }
 
 async fn create(server: &Unsealed, pki: &ClusterPki, endpoint: &str) {

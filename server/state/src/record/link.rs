@@ -21,6 +21,17 @@ pub enum CsrApproval {
     Auto,
 }
 
+impl CsrApproval {
+    /// The word for it, in cluster files and comparisons.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Muster => "muster",
+            Self::Auto => "auto",
+        }
+    }
+}
+
 /// How the link is: a closed list of words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum LinkCondition {

@@ -1,6 +1,6 @@
 //! A server with a real log on a real disk, called as an operator.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use muster_proto::admin::v1::{
     ApplyClusterRequest, ApproveNodeRequest, ClusterSpec, ListNodesRequest, Node, NodeRequest,
@@ -12,9 +12,8 @@ use muster_state::{
     facts::{Facts, Preflight},
     record::Attachment,
 };
-use muster_trust::{Peer, Role, SpiffeId, sealing::SealingPrivateKey};
+use muster_trust::Peer;
 use tokio_stream::StreamExt as _;
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status};
 
 use crate::{
@@ -29,57 +28,34 @@ use crate::{
     consensus::{self, Consensus},
     ledger::Ledger,
     operations::{
-        Unsealed, found_fleet,
-        keyring::{self, Keyring},
+        Unsealed,
+        founded::Founded,
         urls::{Places, Urls},
     },
     peers::{Client, Gate, greet::Memory},
     pki::LeafTerms,
-    seal::{OwnKeys, SealKey},
-    sessions::Sessions,
 };
 
 /// Longest wait for what must come at once; a loaded machine takes its time.
 const SOON: Duration = Duration::from_secs(20);
 
-/// A running server. Stop it at the end of a test: a log whose folder is gone ends the process.
+/// A running server. Stop it at the end of a test.
 pub(super) struct Served {
     pub(super) admin: Admin,
-    consensus: Consensus<muster_state::State>,
-    _home: tempfile::TempDir,
+    founded: Founded,
 }
 
 impl Served {
     pub(super) async fn start() -> Self {
-        let home = tempfile::tempdir().unwrap();
-        let consensus = Consensus::open(consensus::Options::new(home.path(), 1)).await.unwrap();
-        consensus.initialize(consensus::Peer { address: "127.0.0.1:1".into() }).await.unwrap();
-        consensus.wait_ready(SOON).await.unwrap();
-        let ledger = Ledger::new(consensus.clone());
-        let key = SealKey::from_bytes(&[7; 32]).unwrap();
-        ledger.propose(found_fleet::make(&key, 1, now_ms()).unwrap()).await.unwrap();
-        let fleet = ledger.read(|state| state.fleet.clone()).unwrap();
-        let own = OwnKeys { seal: key, before: None, sealing: SealingPrivateKey::generate().unwrap() };
-        let keyring = Keyring::new(1, Arc::new(own));
-        assert!(keyring.refresh(&fleet).unwrap());
-        let server = Unsealed {
-            spiffe: SpiffeId::new(fleet.id.as_str(), Role::Server, "1").unwrap().to_string(),
-            anchors: Arc::new(keyring::anchors(&fleet).unwrap()),
-            fleet: fleet.id,
-            id: 1,
-            start: 1,
-            ledger,
-            keyring,
-            sessions: Sessions::default(),
-            places: Arc::new(Places {
-                own: Urls { enrolment: vec!["https://192.0.2.5:9443".into()], ..Urls::default() },
-                written: Urls::default(),
-            }),
-            stopping: CancellationToken::new(),
-        };
+        let founded = Founded::start(Places {
+            own: Urls { enrolment: vec!["https://192.0.2.5:9443".into()], ..Urls::default() },
+            written: Urls::default(),
+        });
+        let founded = founded.await;
+        let server = founded.server.clone();
         let client = Client::new(Gate::default(), Memory::default());
         let leader = Leader { client, ledger: server.ledger.clone() };
-        Self { admin: Admin { server, leader }, consensus, _home: home }
+        Self { admin: Admin { server, leader }, founded }
     }
 
     /// Another server of the fleet, one that does not vote: it belongs to no group yet.
@@ -91,8 +67,7 @@ impl Served {
     }
 
     pub(super) async fn stop(self) {
-        self.admin.server.stopping.cancel();
-        self.consensus.shutdown().await;
+        self.founded.stop().await;
     }
 
     pub(super) fn server(&self) -> &Unsealed {

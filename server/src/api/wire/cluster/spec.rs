@@ -63,14 +63,6 @@ fn link(access: &str, approval: &str) -> Result<Option<Link>, OperationError> {
     }
 }
 
-/// The word for who approves.
-pub fn approval_word(approval: CsrApproval) -> &'static str {
-    match approval {
-        CsrApproval::Muster => "muster",
-        CsrApproval::Auto => "auto",
-    }
-}
-
 /// One subnet, or two for dual-stack; empty for kubeadm's default.
 fn subnets(field: &str, text: &str) -> Result<(), OperationError> {
     let is_subnet = |subnet: &str| {
@@ -122,6 +114,6 @@ pub fn render(spec: &ClusterSpec) -> Wire {
         kubeadm_join_json: join,
         kubeadm_kubelet_json: kubelet,
         access: if spec.link.is_some() { LINKED } else { DETACHED }.into(),
-        csr_approval: spec.link.map(|link| approval_word(link.csr_approval).to_owned()).unwrap_or_default(),
+        csr_approval: spec.link.map(|link| link.csr_approval.word().to_owned()).unwrap_or_default(),
     }
 }
