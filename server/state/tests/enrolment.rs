@@ -40,6 +40,21 @@ fn redemption_is_one_step() {
     assert_eq!(world.state.enrolment_tokens[&"t".into()].used_by.len(), 1);
 }
 
+/// Ids are minted at random, so that this would be a fault of whoever mints.
+#[test]
+fn the_id_of_a_removed_machine_does_not_use_its_token_again() {
+    let mut world = World::new();
+    let token = world.token("t", "workers", None, 3);
+    let node = world.enrol(1, Some(token.clone())).unwrap().node;
+    world.done(RemoveNode { node: node.clone(), reason: String::new() });
+    let again = world.enrol(1, Some(token.clone())).unwrap_err();
+    assert_eq!(again, Refusal::Exists { kind: "node".into(), name: node.to_string() });
+    let mut fresh = enrol(1, Some(token));
+    fresh.candidate = "fresh".into();
+    assert!(world.done(fresh).admitted, "the machine itself may come again");
+    assert_eq!(world.state.enrolment_tokens[&"t".into()].used_by, [node, "fresh".into()]);
+}
+
 #[test]
 fn a_refused_enrolment_does_not_take_the_token() {
     let mut world = World::new();

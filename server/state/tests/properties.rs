@@ -147,6 +147,10 @@ fn machines(state: &State, what: u8, [a, b, c]: [u8; 3]) -> Verb {
             let token =
                 pick(state.enrolment_tokens.keys(), b).map(|token| (token.clone(), world::shown(token.as_str()).1));
             let mut enrol = world::enrol(a % 12, token.filter(|_| c % 4 != 0));
+            // Ids are minted anew for each request, and now and then one is not.
+            if c % 16 != 2 {
+                enrol.candidate = format!("{}-{}", enrol.candidate, state.last_event).as_str().into();
+            }
             // Now and then the same hardware or id under another key.
             enrol.key = world::digest(a % 12 + 12 * u8::from(c % 8 == 1));
             enrol.facts.hostname = format!("host-{}", c % 2);

@@ -20,11 +20,16 @@ impl Enrol {
         let Some(record) = state.enrolment_tokens.get(token).filter(|record| record.sha256 == *sha256) else {
             return Err(Refusal::TokenUnknown);
         };
-        if known.is_some_and(|node| record.used_by.contains(&node.id)) {
+        let has_used = record.used_by.contains(id);
+        if has_used && known.is_some() {
             // Its own token once more: a lost answer, not a second use.
             return Ok(Decision { standing: self.without_token(state, known, id), redeems: None });
         }
         check_token(record, context.now_ms)?;
+        if has_used {
+            // The id of a machine that was removed: given again, nobody could tell the two uses apart.
+            return Err(Refusal::Exists { kind: "node".into(), name: id.to_string() });
+        }
         let standing = self.standing_for(state, record, id)?;
         Ok(Decision { standing, redeems: Some(token.clone()) })
     }
