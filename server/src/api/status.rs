@@ -102,6 +102,7 @@ pub fn of_refusal(refusal: &Refusal) -> Status {
         | Refusal::PermitHeld { .. }
         | Refusal::NoEvidence { .. }
         | Refusal::Fleet(_)
+        | Refusal::Etcd(_)
         | Refusal::ServerStanding { .. }
         | Refusal::ServerWentBack { .. }
         | Refusal::WrongGeneration { .. } => Code::FailedPrecondition,

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use muster_state::{
     ClusterId, NodeId, State,
-    command::{GrantPermit, Instruct, JudgePreflight, OpenErrand, RetryNode, Sweep},
+    command::{DropEtcdLearner, GrantPermit, Instruct, JudgePreflight, OpenErrand, RetryNode, Sweep},
 };
 
 /// One thing to do.
@@ -21,6 +21,8 @@ pub enum Planned {
     Judge(JudgePreflight),
     /// Pass a permit on.
     Grant(GrantPermit),
+    /// Take out what a failed join left in etcd.
+    DropLearner(DropEtcdLearner),
     /// Start a node's attempt.
     Instruct(Instruct),
     /// Let a failed node try again.

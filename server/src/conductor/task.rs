@@ -88,6 +88,7 @@ async fn carry_out(server: &Unsealed, planned: Planned) {
     let result = match planned {
         Planned::Judge(verb) => ledger.propose(verb).await,
         Planned::Grant(verb) => ledger.propose(verb).await,
+        Planned::DropLearner(verb) => ledger.propose(verb).await,
         Planned::Instruct(verb) => ledger.propose(verb).await.map(|_attempt| ()),
         Planned::Retry(verb) => ledger.propose(verb).await,
         Planned::Errand(verb) => ledger.propose(verb).await.map(|_number| ()),

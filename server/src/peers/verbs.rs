@@ -69,6 +69,10 @@ const OF_VOTERS: &[&str] = &[
     "ObserveNodes",
     "DecideCsr",
     "MoveTokens",
+    "ObserveEtcd",
+    "DropEtcdLearner",
+    "EndEtcdRemoval",
+    "RemoveEtcdMember",
 ];
 
 /// Whether member `from`, which does or does not vote, may forward this verb to the leader. Default is deny: what has no row is

@@ -168,11 +168,16 @@ verbs! {
     observe_nodes::ObserveNodes -> (),
     decide_csr::DecideCsr -> crate::csr::CsrDecision,
     move_tokens::MoveTokens -> (),
+    observe_etcd::ObserveEtcd -> (),
+    drop_etcd_learner::DropEtcdLearner -> (),
+    remove_etcd_member::RemoveEtcdMember -> (),
+    end_etcd_removal::EndEtcdRemoval -> (),
 }
 
 pub use complete_errand::ErrandOutcome;
 pub use enrol::Enrolled;
 pub use move_tokens::TokenStep;
+pub use observe_etcd::EtcdSeen;
 pub use report::StepOutcome;
 pub use request_server::ServerRequested;
 pub use reseal_secrets::Resealed;

@@ -13,6 +13,7 @@
 pub mod bytes;
 pub mod command;
 pub mod csr;
+pub mod etcd;
 pub mod facts;
 pub mod failure;
 pub mod id;

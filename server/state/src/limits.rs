@@ -90,6 +90,15 @@ pub const OBSERVED_MAX: usize = 500;
 /// Names, groups, usages and the like in one certificate request of a cluster: a kubelet with ten addresses has a third of it.
 pub const CSR_TEXTS_MAX: usize = 64;
 
+/// Members of one etcd: nine is the most anybody runs.
+pub const ETCD_MEMBERS_MAX: usize = 64;
+
+/// URLs of one member of etcd.
+pub const ETCD_URLS_MAX: usize = 8;
+
+/// Addresses of a machine at which its etcd may listen: the one it advertises is among the first.
+pub const ETCD_ADDRESSES_MAX: usize = 64;
+
 /// Certificate requests remembered per bootstrap token, and of a node's own server.
 pub const REQUESTS_KEPT: usize = 4;
 

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod comparison;
 pub mod credential;
 pub mod errand;
+pub mod etcd;
 pub mod event;
 pub mod fleet;
 pub mod link;
@@ -17,6 +18,7 @@ pub use cluster::{Admission, CaCertificate, Cluster, ClusterSpec, NamedNode, Ori
 pub use comparison::{Comparison, StateSeen};
 pub use credential::{BootstrapToken, BootstrapTokenState, EnrolmentToken, Purpose, TokenStanding};
 pub use errand::{Errand, ErrandKind, ErrandState};
+pub use etcd::{EtcdProblem, EtcdRemoval, EtcdView, WatchedMember};
 pub use event::Event;
 pub use fleet::{Fleet, SealedSecret};
 pub use link::{CsrApproval, JudgedRequest, Link, LinkCondition, LinkStatus};

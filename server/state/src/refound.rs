@@ -86,6 +86,8 @@ impl State {
         self.void_tokens(alive_ms);
         self.part_with_servers();
         self.part_with_nodes();
+        // Seen, and decided, by the old fleet's leader.
+        self.clusters.values_mut().for_each(|cluster| cluster.etcd = None);
         // Its first server registers itself. Numbers that were given go on being given.
         self.servers.clear();
         // Answers to callers of the old fleet.

@@ -186,6 +186,9 @@ pub enum Refusal {
     /// The data keys or their epochs are not what the proposer saw.
     #[error("data keys: {0}")]
     Epoch(String),
+    /// What is asked for can't be done to a cluster's etcd.
+    #[error("etcd: {0}")]
+    Etcd(String),
     /// The proposer's clock is implausible.
     #[error("the server's clock jumped far ahead; nothing is done until it agrees with the fleet's time")]
     ClockJumped,
@@ -241,6 +244,7 @@ impl Refusal {
             Self::FingerprintDiffers { .. } => "FingerprintDiffers",
             Self::ServerWentBack { .. } => "ServerWentBack",
             Self::Epoch(_) => "Epoch",
+            Self::Etcd(_) => "Etcd",
             Self::ClockJumped => "ClockJumped",
         }
     }

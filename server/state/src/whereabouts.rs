@@ -49,6 +49,9 @@ impl State {
             return match step.verb.permit() {
                 Some(PermitKind::Init) => (Phase::WaitingForInit, self.permit_holder(cluster, PermitKind::Init)),
                 Some(PermitKind::EtcdJoin) | None => {
+                    if let Some(hindrance) = self.etcd_hindrance(cluster, node) {
+                        return (Phase::WaitingForEtcdPermit, hindrance);
+                    }
                     let holder = self.permit_holder(cluster, PermitKind::EtcdJoin);
                     (Phase::WaitingForEtcdPermit, format!("etcd is joined one at a time; {holder}"))
                 }

@@ -83,6 +83,13 @@ fn a_snapshot_of_a_rich_state_is_written_as_it_always_was() {
 }
 
 #[test]
+fn what_is_known_of_etcd_is_written_as_it_always_was() {
+    let (view, permit) = samples::linking::etcd();
+    frozen("record/EtcdView", &view);
+    frozen("record/Permit-that-waits-for-evidence", &permit);
+}
+
+#[test]
 fn old_forms_are_still_read() {
     let mut read = 0;
     for entry in fs::read_dir(golden("old")).expect("the directory of old forms") {

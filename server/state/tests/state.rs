@@ -2,6 +2,7 @@
 
 mod comparing;
 mod enrolment;
+mod etcd;
 mod golden;
 mod joining;
 mod linking;

@@ -17,6 +17,8 @@ use muster_state::{
 
 use super::{Planned, View, plan};
 
+mod etcd;
+
 fn sealed() -> SealedSecret {
     SealedSecret { revision: 1, sealed: Sealed { epoch: 1, format: 1, bytes: Bytes(vec![0; 40]) } }
 }
@@ -160,6 +162,7 @@ impl World {
         let _ = match planned {
             Planned::Judge(verb) => state.apply_verb(now_ms, verb).map(|_| ()),
             Planned::Grant(verb) => state.apply_verb(now_ms, verb).map(|_| ()),
+            Planned::DropLearner(verb) => state.apply_verb(now_ms, verb).map(|_| ()),
             Planned::Instruct(verb) => state.apply_verb(now_ms, verb).map(|_| ()),
             Planned::Retry(verb) => state.apply_verb(now_ms, verb).map(|_| ()),
             Planned::Errand(verb) => state.apply_verb(now_ms, verb).map(|_| ()),

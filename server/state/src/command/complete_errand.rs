@@ -1,10 +1,11 @@
 use serde::{Deserialize, Serialize};
 
+use super::observe_etcd::judge_members;
 use crate::{
     ClusterId, NodeId, Refusal, State, TokenId,
     failure::backoff_ms,
     limits,
-    record::{BootstrapTokenState, ErrandKind, ErrandState, EtcdMember, PermitKind},
+    record::{BootstrapTokenState, ErrandKind, ErrandState, EtcdMember},
     state::{Change, Context},
 };
 
@@ -108,28 +109,6 @@ pub(super) fn move_tokens(state: &mut State, tokens: &[TokenId], from: Bootstrap
             token.state = to;
         }
     }
-}
-
-/// No learner is left: whatever became of the holder, the next one may join.
-fn judge_members(state: &mut State, cluster: &ClusterId, about: &NodeId, members: &[EtcdMember]) {
-    let Some(record) = state.clusters.get_mut(cluster) else { return };
-    let Some(permit) = record.permits.get_mut(&PermitKind::EtcdJoin) else { return };
-    if permit.holder.as_ref() != Some(about) || !permit.evidence_wanted {
-        return;
-    }
-    let learners: Vec<&str> = members.iter().filter(|member| member.learner).map(|member| member.id.as_str()).collect();
-    let (reason, text) = if members.is_empty() {
-        ("EvidenceMissing", "permit etcd-join is kept: the list of etcd's members came back empty".to_owned())
-    } else if learners.is_empty() {
-        permit.holder = None;
-        permit.evidence_wanted = false;
-        ("PermitReleased", "etcd shows no learner".to_owned())
-    } else {
-        let ids = learners.join(", ");
-        let text = format!("permit etcd-join is kept: etcd still has learner {ids}; remove it with etcdctl if its machine is gone");
-        ("EvidenceMissing", text)
-    };
-    state.event(reason == "EvidenceMissing", reason, text, Some(cluster.clone()), Some(about.clone()));
 }
 
 fn forget_old(state: &mut State, cluster: &ClusterId) {

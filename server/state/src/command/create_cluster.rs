@@ -81,6 +81,7 @@ impl CreateCluster {
             initialised: self.origin == Origin::Imported,
             first: None,
             link: None,
+            etcd: None,
         };
         state.clusters.insert(id.clone(), cluster);
         state.event(false, "ClusterCreated", message, Some(id.clone()), None);

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use super::open_errand::drop_errands;
 use crate::{
-    ClusterId, NodeId, Refusal, State,
+    ClusterId, NodeId, Refusal, State, etcd, limits,
     planted::{Bug, is_planted},
     record::{ErrandKind, Node, Permit, PermitKind, Role, StepState},
     state::Context,
@@ -35,9 +35,17 @@ impl GrantPermit {
         if let Some(problem) = self.problem(state, node) {
             return Err(Refusal::WrongPhase { phase: node.phase, problem: problem.into() });
         }
+        let hindrance = || state.etcd_hindrance(&self.cluster, node);
+        if let Some(problem) = (self.kind == PermitKind::EtcdJoin).then(hindrance).flatten() {
+            return Err(Refusal::WrongPhase { phase: node.phase, problem });
+        }
         let holder = Some(self.node.clone());
         let (since_ms, grants) = (context.now_ms, permit.grants + 1);
-        let permit = Permit { holder, attempt, since_ms, grants, evidence_wanted: false };
+        let addresses = match self.kind {
+            PermitKind::Init => Vec::new(),
+            PermitKind::EtcdJoin => etcd_addresses(state, &self.cluster, node),
+        };
+        let permit = Permit { holder, attempt, since_ms, grants, addresses, ..Permit::default() };
         if let Some(cluster) = state.clusters.get_mut(&self.cluster) {
             cluster.permits.insert(self.kind, permit);
         }
@@ -70,6 +78,13 @@ impl GrantPermit {
             }
         }
     }
+}
+
+/// Where the node's etcd would listen, kept for the time after its record: only in a cluster whose etcd the leader looks at.
+fn etcd_addresses(state: &State, cluster: &ClusterId, node: &Node) -> Vec<String> {
+    let watched = state.clusters.get(cluster).filter(|cluster| cluster.spec.link.is_some());
+    let addresses = watched.map(|cluster| etcd::addresses(cluster, node)).unwrap_or_default();
+    addresses.into_iter().take(limits::ETCD_ADDRESSES_MAX).collect()
 }
 
 /// Drops lists of etcd's members that were asked for earlier: evidence on an attempt must be younger than its end.

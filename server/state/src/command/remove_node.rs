@@ -37,11 +37,8 @@ pub(super) fn remove(state: &mut State, id: &NodeId, reason: &str) {
             if let Some(permit) = init.filter(|_| !record.initialised) {
                 permit.holder = None;
             }
-            let etcd = record.permits.get_mut(&PermitKind::EtcdJoin).filter(|permit| permit.holder.as_ref() == Some(id));
-            if let Some(permit) = etcd {
-                permit.evidence_wanted = true;
-            }
         }
+        state.want_etcd_evidence(&cluster, id, true);
         drop_etcd_lists(state, id);
         state.refresh_cluster(&cluster);
     }

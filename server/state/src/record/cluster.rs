@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Link, LinkStatus, SealedSecret};
+use super::{EtcdView, Link, LinkStatus, SealedSecret};
 use crate::{ClusterId, NodeId, NodeName, TokenId, facts::Selector};
 
 /// What a node is in its cluster.
@@ -165,6 +165,25 @@ pub struct Permit {
     pub grants: u64,
     /// The holder failed and the machine is clean; evidence from etcd is still wanted before it moves on.
     pub evidence_wanted: bool,
+    /// The last event when that began: a look at etcd counts if whoever looked knew of it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub evidence_after: u64,
+    /// The holder's machine was reset since, or its node was removed: what it left unstarted in etcd may be taken out.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub abandoned: bool,
+    /// Where the holder's etcd would listen, as it was when the permit was granted: its node may be gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_false(word: &bool) -> bool {
+    !word
 }
 
 /// A CA certificate and what it is called, for pins and expiry.
@@ -214,6 +233,9 @@ pub struct Cluster {
     /// How the link to its API was last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<LinkStatus>,
+    /// The members of its etcd, where the leader can ask for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<EtcdView>,
 }
 
 impl Cluster {

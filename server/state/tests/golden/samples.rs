@@ -1,6 +1,6 @@
 //! One of everything that is stored.
 
-mod linking;
+pub(super) mod linking;
 mod rotating;
 mod servers;
 
@@ -280,7 +280,7 @@ pub(super) fn replies() -> Vec<(&'static str, Reply)> {
 }
 
 /// How many refusals there are: as many as arms of [`variant`].
-pub(super) const REFUSALS: usize = 31;
+pub(super) const REFUSALS: usize = 32;
 
 /// Its name as it is stored; a new refusal does not compile before it has a line here.
 pub(super) fn variant(refusal: &Refusal) -> &'static str {
@@ -315,6 +315,7 @@ pub(super) fn variant(refusal: &Refusal) -> &'static str {
         Refusal::FingerprintDiffers { .. } => "FingerprintDiffers",
         Refusal::ServerWentBack { .. } => "ServerWentBack",
         Refusal::Epoch(_) => "Epoch",
+        Refusal::Etcd(_) => "Etcd",
         Refusal::ClockJumped => "ClockJumped",
     }
 }
@@ -353,6 +354,7 @@ pub(super) fn refusals() -> Vec<Refusal> {
         Refusal::FingerprintDiffers { server: 2 },
         Refusal::ServerWentBack { server: 2, given: 3, current: 5 },
         Refusal::Epoch("epoch 2 is in use, so 2 is not the next".into()),
+        Refusal::Etcd(problem()),
         Refusal::ClockJumped,
     ]
 }

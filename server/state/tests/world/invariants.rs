@@ -1,5 +1,6 @@
 //! What holds after every command, whatever the command was.
 
+mod etcd;
 mod servers;
 
 use std::collections::BTreeSet;
@@ -22,6 +23,7 @@ pub(crate) fn apply_watched(state: &mut State, stamp: Stamp, command: Command) -
     check_wakes(&before, state, &applied.changes, &command);
     check_permits(&before, state, &command);
     check_placements(&before, state);
+    etcd::check_step(&before, state);
     servers::check_step(&before, state, &applied.changes, &command);
     check(state);
     applied
@@ -170,7 +172,7 @@ fn check_permits(before: &State, after: &State, command: &Command) {
             let has_reason = match &command.verb {
                 Verb::Report(report) => report.node == holder,
                 Verb::RemoveNode(_) | Verb::ApproveNode(_) => kind == PermitKind::Init,
-                Verb::CompleteErrand(_) => kind == PermitKind::EtcdJoin && old.evidence_wanted,
+                Verb::CompleteErrand(_) | Verb::ObserveEtcd(_) => kind == PermitKind::EtcdJoin && old.evidence_wanted,
                 Verb::FreePermit(_) => true,
                 _ => false,
             };

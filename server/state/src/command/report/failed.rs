@@ -35,7 +35,7 @@ pub(super) fn apply(state: &mut State, at: &At<'_>, failure: Failure<'_>) {
     // A worker that failed concerns nobody else.
     let Some(Placement { cluster, .. }) = place.filter(|place| place.role == Role::ControlPlane) else { return };
     if needs_etcd {
-        settle_etcd_permit(state, &cluster, at.node, false);
+        settle_etcd_permit(state, &cluster, at.node, false, failure.clean);
     }
     if failure.clean {
         free_init_permit(state, &cluster, at);

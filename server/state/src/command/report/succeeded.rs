@@ -34,7 +34,7 @@ fn others_go_on(state: &mut State, at: &At<'_>, place: &Placement, members: Opti
         Verb::Init => initialised(state, &place.cluster, at.now_ms),
         Verb::JoinEtcd | Verb::JoinWhole => {
             let is_voter = |member: &EtcdMember| member.name == place.name.as_str() && !member.learner;
-            settle_etcd_permit(state, &place.cluster, at.node, members.is_some_and(|all| all.iter().any(is_voter)));
+            settle_etcd_permit(state, &place.cluster, at.node, members.is_some_and(|all| all.iter().any(is_voter)), false);
         }
         // It may be custodian from now on.
         Verb::Custodian | Verb::JoinFinish => {}
@@ -58,17 +58,19 @@ fn initialised(state: &mut State, cluster: &ClusterId, now_ms: u64) {
     state.event(false, "ClusterInitialised", "the first control plane is up".into(), Some(cluster.clone()), None);
 }
 
-/// Frees the permit on evidence that the holder votes; otherwise asks for evidence, which must be younger than this.
-pub(super) fn settle_etcd_permit(state: &mut State, cluster: &ClusterId, id: &NodeId, voter: bool) {
+/// Frees the permit on evidence that the holder votes; otherwise asks for evidence, which must be younger than this. `abandoned`:
+/// the machine was reset, so what is left of it in etcd is of no use to anybody.
+pub(super) fn settle_etcd_permit(state: &mut State, cluster: &ClusterId, id: &NodeId, voter: bool, abandoned: bool) {
     let record = state.clusters.get_mut(cluster);
     let permit = record.and_then(|record| record.permits.get_mut(&PermitKind::EtcdJoin));
     let Some(permit) = permit.filter(|permit| permit.holder.as_ref() == Some(id)) else { return };
-    permit.evidence_wanted = !voter;
     if voter {
+        permit.evidence_wanted = false;
         permit.holder = None;
         state.node_event(false, "PermitReleased", "its etcd member votes".into(), id);
     } else {
         crate::command::grant_permit::drop_etcd_lists(state, id);
         state.node_event(true, "EvidenceWanted", "permit etcd-join stays until etcd shows no learner".into(), id);
+        state.want_etcd_evidence(cluster, id, abandoned);
     }
 }

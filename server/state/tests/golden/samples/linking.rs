@@ -4,9 +4,15 @@ use std::collections::BTreeMap;
 
 use muster_state::{
     Command, Reply,
-    command::{DecideCsr, MoveTokens, ObserveNodes, RecordLink, TokenStep, UpdateCluster},
+    command::{
+        DecideCsr, DropEtcdLearner, EndEtcdRemoval, EtcdSeen, MoveTokens, ObserveEtcd, ObserveNodes, RecordLink,
+        RemoveEtcdMember, TokenStep, UpdateCluster,
+    },
     csr::{CsrClaim, CsrContent, CsrDecision},
-    record::{ApiNode, ClusterSpec, CsrApproval, Link, LinkCondition},
+    record::{
+        ApiNode, ClusterSpec, CsrApproval, EtcdMember, EtcdProblem, EtcdRemoval, EtcdView, Link, LinkCondition, Permit,
+        WatchedMember,
+    },
 };
 
 use super::plain;
@@ -30,6 +36,49 @@ fn claim() -> CsrClaim {
     }
 }
 
+fn learner() -> WatchedMember {
+    let peer_urls = vec!["https://192.0.2.12:2380".into()];
+    WatchedMember {
+        member: EtcdMember { id: "8e9e".into(), name: String::new(), peer_urls, learner: true },
+        healthy: false,
+    }
+}
+
+/// What is stored of etcd: its members with everything that may be known of them, and the permit that waits for it.
+pub(in crate::golden) fn etcd() -> (EtcdView, Permit) {
+    let view = EtcdView {
+        members: vec![learner()],
+        since_ms: 7,
+        problem: Some(EtcdProblem { message: "refused".into(), since_ms: 8 }),
+        removals: vec![EtcdRemoval { member: "8e9e".into(), by_operator: false, since_ms: 9 }],
+    };
+    let permit = Permit {
+        holder: Some("n1".into()),
+        evidence_wanted: true,
+        evidence_after: 12,
+        abandoned: true,
+        addresses: vec!["192.0.2.12".into()],
+        ..Permit::default()
+    };
+    (view, permit)
+}
+
+/// Every verb on etcd's members.
+fn etcd_commands() -> Vec<(&'static str, Command)> {
+    let cluster = || "c1".into();
+    let observe = |seen| plain(ObserveEtcd { cluster: cluster(), after: 12, seen });
+    let (member, peer_url) = ("8e9e".to_owned(), "https://192.0.2.12:2380".into());
+    let remove = RemoveEtcdMember { cluster: cluster(), member: member.clone(), reason: "it burned".into() };
+    let end = EndEtcdRemoval { cluster: cluster(), member: member.clone(), problem: "etcd refuses".into() };
+    vec![
+        ("ObserveEtcd-members", observe(EtcdSeen::Members(vec![learner()]))),
+        ("ObserveEtcd-nothing", observe(EtcdSeen::Nothing("refused".into()))),
+        ("DropEtcdLearner", plain(DropEtcdLearner { cluster: cluster(), member, peer_url })),
+        ("RemoveEtcdMember", plain(remove)),
+        ("EndEtcdRemoval", plain(end)),
+    ]
+}
+
 /// Every verb of the link.
 pub(super) fn commands() -> Vec<(&'static str, Command)> {
     let seen = ApiNode { uid: "uid-1".into(), ready: true, message: String::new(), kubelet_version: "v1.36.2".into() };
@@ -39,7 +88,7 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
     let decide =
         |claim| DecideCsr { cluster: "c1".into(), uid: "u-1".into(), name: "csr-x".into(), digest: digest(6), claim };
     let tokens = |to| plain(MoveTokens { cluster: "c1".into(), tokens: vec!["b1".into()], to });
-    vec![
+    let mut all = vec![
         (
             "RecordLink",
             plain(RecordLink {
@@ -55,7 +104,9 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
         ("MoveTokens-present", tokens(TokenStep::Present)),
         ("MoveTokens-deleted", tokens(TokenStep::Deleted)),
         ("UpdateCluster-linked", plain(UpdateCluster { id: "c1".into(), revision: 3, spec: linked })),
-    ]
+    ];
+    all.extend(etcd_commands());
+    all
 }
 
 /// Their replies.
@@ -68,5 +119,9 @@ pub(super) fn replies() -> Vec<(&'static str, Reply)> {
         ("DecideCsr-wait", Reply::DecideCsr(CsrDecision::Wait("why".into()))),
         ("DecideCsr-ignore", Reply::DecideCsr(CsrDecision::Ignore)),
         ("MoveTokens", Reply::MoveTokens(())),
+        ("ObserveEtcd", Reply::ObserveEtcd(())),
+        ("DropEtcdLearner", Reply::DropEtcdLearner(())),
+        ("RemoveEtcdMember", Reply::RemoveEtcdMember(())),
+        ("EndEtcdRemoval", Reply::EndEtcdRemoval(())),
     ]
 }
