@@ -2,7 +2,7 @@
 //!
 //! One link per cluster, held by the leader alone, in its term alone (`task`). It certifies itself for an hour with the
 //! cluster's own authority, connects to the endpoint or else to a joined control plane (`transport`), and then does three things
-//! until something goes wrong (`link`): it makes and deletes bootstrap tokens (`tokens`), decides upon certificate requests
+//! until something goes wrong (`link`): it makes and deletes bootstrap tokens (`tokens`, `signatures`), decides upon certificate requests
 //! (`requests`, `claim`) and passes on what Nodes say (`nodes`). What goes wrong becomes a word of a closed list (`trouble`),
 //! which the cluster's record shows, and a pause that grows.
 //!
@@ -17,6 +17,7 @@ mod link;
 mod nodes;
 mod pace;
 mod requests;
+mod signatures;
 mod task;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,13 @@ use super::endpoint::Endpoint;
 use super::token::BootstrapToken;
 use crate::seal::SecretText;
 
+/// Name of the public ConfigMap that says where the cluster is.
+pub const CLUSTER_INFO: &str = "cluster-info";
+/// Where it is.
+pub const CLUSTER_INFO_NAMESPACE: &str = "kube-public";
+/// Which of its data is signed.
+pub const CLUSTER_INFO_KEY: &str = "kubeconfig";
+
 /// Where a joining machine finds its cluster.
 #[derive(Debug, Clone, Copy)]
 pub struct Discovery<'a> {

@@ -4,11 +4,12 @@
 //! It may look at Nodes and patch them, look at certificate requests and approve those of kubelets. Of Secrets it can see none.
 //! Bootstrap tokens it makes, replaces and deletes by name; since RBAC limits neither `create` nor names that are not known
 //! beforehand, an admission policy holds it to bootstrap tokens of this cluster's own groups. A cluster whose API server has no such
-//! policies is not linked.
+//! policies is not linked. Of `kube-public` it reads `cluster-info` alone, to see which tokens are signed.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
+use super::discovery::{CLUSTER_INFO, CLUSTER_INFO_NAMESPACE};
 use super::group::{BootstrapGroup, GroupError, Role};
 use super::token_secret::NAMESPACE;
 use super::version::KubernetesVersion;
@@ -35,6 +36,7 @@ pub fn is_possible(version: &KubernetesVersion) -> bool {
 /// If the name of the cluster makes no group.
 pub fn objects(cluster: &str) -> Result<Vec<Value>, GroupError> {
     let named = json!({ "name": NAME, "namespace": NAMESPACE });
+    let public = json!({ "name": NAME, "namespace": CLUSTER_INFO_NAMESPACE });
     // The policy comes before the right that it limits.
     Ok(vec![
         policy(cluster)?,
@@ -48,6 +50,18 @@ pub fn objects(cluster: &str) -> Result<Vec<Value>, GroupError> {
             "rules": [{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "update", "delete"] }],
         }),
         binding("RoleBinding", "Role", named),
+        json!({
+            "apiVersion": format!("{RBAC}/v1"),
+            "kind": "Role",
+            "metadata": public.clone(),
+            "rules": [{
+                "apiGroups": [""],
+                "resources": ["configmaps"],
+                "resourceNames": [CLUSTER_INFO],
+                "verbs": ["get"],
+            }],
+        }),
+        binding("RoleBinding", "Role", public),
     ])
 }
 
@@ -158,6 +172,16 @@ mod tests {
             let sees = verbs.iter().any(|verb| ["get", "list", "watch"].contains(&verb.as_str()));
             assert!(!(resources == "secrets" && sees));
         }
+    }
+
+    #[test]
+    fn of_config_maps_it_reads_the_public_one_alone() {
+        let maps: Vec<_> = rules().into_iter().filter(|(resources, _, _)| resources == "configmaps").collect();
+        assert_eq!(maps, [("configmaps".to_owned(), vec!["get".to_owned()], vec!["cluster-info".to_owned()])]);
+        let objects = objects("prod").unwrap();
+        let roles = objects.iter().filter(|object| object["metadata"]["namespace"] == "kube-public");
+        let kinds: Vec<_> = roles.map(|object| object["kind"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(kinds, ["Role", "RoleBinding"]);
     }
 
     #[test]

@@ -4,4 +4,6 @@ mod double;
 mod faults;
 mod journeys;
 mod real;
+mod secrets;
+mod signing;
 mod world;

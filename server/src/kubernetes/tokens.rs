@@ -7,12 +7,13 @@ use http::{Method, Request};
 use kube::Client;
 use muster_state::{
     ClusterId, State, TokenId,
-    command::{MoveTokens, TokenStep},
-    record::{BootstrapToken, BootstrapTokenState, LinkCondition},
+    command::{CompareTokens, MoveTokens, TokenStep},
+    limits,
+    record::{BootstrapToken, BootstrapTokenState, LinkCondition, TokenDifference},
 };
 use zeroize::Zeroizing;
 
-use super::{follow::answer, trouble::Trouble};
+use super::{follow::answer, signatures::Unsigned, trouble::Trouble};
 use crate::{
     kubeadm::token_secret::{NAMESPACE, object_name},
     operations::{Unsealed, token_object},
@@ -25,42 +26,63 @@ const TICK: Duration = Duration::from_secs(5);
 
 /// Makes and deletes tokens until something goes wrong.
 pub(super) async fn keep(client: Client, server: &Unsealed, cluster: &ClusterId) -> Result<Infallible, Trouble> {
-    let mut watch = server.ledger.watch();
+    let (mut watch, mut unsigned) = (server.ledger.watch(), Unsigned::default());
     loop {
-        let made = make(&client, server, cluster).await?;
+        let made = make(&client, server, cluster, &mut unsigned).await?;
         let deleted = delete(&client, server, cluster).await?;
-        if made + deleted > 0 {
+        let signed = unsigned.look(&client, server, cluster).await?;
+        note(server, cluster, &signed, TokenStep::Present).await?;
+        if made + deleted + signed.len() > 0 {
             continue;
         }
         tokio::select! {
-            () = tokio::time::sleep(TICK) => {}
+            () = tokio::time::sleep(unsigned.pause().unwrap_or(TICK).min(TICK)) => {}
             changed = watch.any() => if changed.is_err() { return Err(Trouble::Undecided("the server stops".into())) },
         }
     }
 }
 
 /// Some tokens of the cluster in that state, except the one that `kubeadm init` makes itself.
-fn some(state: &State, cluster: &ClusterId, wanted: BootstrapTokenState) -> Vec<TokenId> {
+fn some(
+    state: &State,
+    cluster: &ClusterId,
+    wanted: BootstrapTokenState,
+    also: impl Fn(&TokenId) -> bool,
+) -> Vec<TokenId> {
     let first = state.clusters.get(cluster).and_then(|cluster| cluster.first_token.as_ref());
     let own = |token: &&BootstrapToken| {
         token.cluster == *cluster
             && token.state == wanted
             && (wanted != BootstrapTokenState::Minted || first != Some(&token.id))
+            && also(&token.id)
     };
     state.bootstrap_tokens.values().filter(own).take(ROUND).map(|token| token.id.clone()).collect()
 }
 
-async fn step(server: &Unsealed, cluster: &ClusterId, tokens: &[TokenId], to: TokenStep) -> Result<(), Trouble> {
-    Ok(server.ledger.propose(MoveTokens { cluster: cluster.clone(), tokens: tokens.to_vec(), to }).await?)
+async fn note(server: &Unsealed, cluster: &ClusterId, tokens: &[TokenId], to: TokenStep) -> Result<(), Trouble> {
+    for part in tokens.chunks(limits::ERRAND_TOKENS_MAX) {
+        server.ledger.propose(MoveTokens { cluster: cluster.clone(), tokens: part.to_vec(), to }).await?;
+    }
+    Ok(())
 }
 
-async fn make(client: &Client, server: &Unsealed, cluster: &ClusterId) -> Result<usize, Trouble> {
-    let tokens = server.ledger.read(|state| some(state, cluster, BootstrapTokenState::Minted));
-    if tokens.is_empty() {
-        return Ok(0);
-    }
-    step(server, cluster, &tokens, TokenStep::Offered).await?;
-    let mut present = Vec::new();
+/// Has the log say in what one of them differs.
+async fn differ(server: &Unsealed, cluster: &ClusterId, id: &TokenId, word: TokenDifference) -> Result<(), Trouble> {
+    let tokens = [(id.clone(), Some(word))].into();
+    Ok(server.ledger.propose(CompareTokens { cluster: cluster.clone(), tokens }).await?)
+}
+
+/// Makes some Secrets. Those that need no signature are there then; the others are once they are signed.
+async fn make(
+    client: &Client,
+    server: &Unsealed,
+    cluster: &ClusterId,
+    unsigned: &mut Unsigned,
+) -> Result<usize, Trouble> {
+    let minted = |state: &State| some(state, cluster, BootstrapTokenState::Minted, |id| !unsigned.has(id));
+    let tokens = server.ledger.read(minted);
+    note(server, cluster, &tokens, TokenStep::Offered).await?;
+    let (mut made, mut present) = (0, Vec::new());
     let mut outcome = Ok(());
     for id in &tokens {
         // As the log has it now: its expiry stands in the Secret. One that was ended meanwhile is not made.
@@ -69,37 +91,50 @@ async fn make(client: &Client, server: &Unsealed, cluster: &ClusterId) -> Result
             Some((token.clone(), state.clusters.get(cluster)?.spec.clone()))
         });
         let Some((record, spec)) = record else { continue };
-        let (secret, _token) = token_object::render(server, &spec, &record)
+        let object = token_object::render(server, &spec, &record)
             .map_err(|err| Trouble::down(LinkCondition::Failing, format!("bootstrap token {id}: {err:#}")))?;
-        outcome = put(client, id, Zeroizing::new(secret.to_json().expose().as_bytes().to_vec())).await;
+        outcome = put(client, id, Zeroizing::new(object.secret.to_json().expose().as_bytes().to_vec())).await;
+        if outcome == Err(Trouble::Conflict) {
+            // What is in its place is none of Muster's, and stays.
+            outcome = differ(server, cluster, id, TokenDifference::Foreign).await;
+            continue;
+        }
         if outcome.is_err() {
             break;
         }
-        present.push(id.clone());
+        made += 1;
+        if object.signing {
+            unsigned.add(id.clone(), object.token);
+        } else {
+            present.push(id.clone());
+        }
     }
     // What was made is noted, whatever happened after.
-    if !present.is_empty() {
-        step(server, cluster, &present, TokenStep::Present).await?;
-    }
-    outcome.map(|()| present.len())
+    note(server, cluster, &present, TokenStep::Present).await?;
+    outcome.map(|()| made)
 }
 
-/// Creates the Secret; one of that name that is there already is an earlier try of the same, and is replaced.
+/// Creates the Secret; one of that name that is there already is an earlier try of the same, and is replaced. If the cluster
+/// does not let the link replace it, it is somebody else's: a conflict.
 async fn put(client: &Client, id: &TokenId, body: Zeroizing<Vec<u8>>) -> Result<(), Trouble> {
     let all = format!("/api/v1/namespaces/{NAMESPACE}/secrets");
     match call(client, Method::POST, &all, body.clone()).await {
-        Err(Trouble::Conflict) => call(client, Method::PUT, &one(id), body).await,
+        Err(Trouble::Conflict) => match call(client, Method::PUT, &one(id), body).await {
+            Err(Trouble::Rejected(_)) => Err(Trouble::Conflict),
+            other => other,
+        },
         other => other,
     }
 }
 
 async fn delete(client: &Client, server: &Unsealed, cluster: &ClusterId) -> Result<usize, Trouble> {
-    let tokens = server.ledger.read(|state| some(state, cluster, BootstrapTokenState::Ending));
+    let tokens = server.ledger.read(|state| some(state, cluster, BootstrapTokenState::Ending, |_| true));
     let mut gone = Vec::new();
     let mut outcome = Ok(());
     for id in &tokens {
         outcome = match call(client, Method::DELETE, &one(id), Zeroizing::default()).await {
-            Err(Trouble::Absent) => Ok(()),
+            // Or what is there is somebody else's.
+            Err(Trouble::Absent | Trouble::Rejected(_)) => Ok(()),
             other => other,
         };
         if outcome.is_err() {
@@ -107,9 +142,7 @@ async fn delete(client: &Client, server: &Unsealed, cluster: &ClusterId) -> Resu
         }
         gone.push(id.clone());
     }
-    if !gone.is_empty() {
-        step(server, cluster, &gone, TokenStep::Deleted).await?;
-    }
+    note(server, cluster, &gone, TokenStep::Deleted).await?;
     outcome.map(|()| gone.len())
 }
 

@@ -12,15 +12,21 @@ use crate::kubeadm::{
     token_secret::{TokenSecret, Usages},
 };
 
+/// A token for its cluster.
+pub struct TokenObject {
+    /// Its Secret.
+    pub secret: SecretManifest,
+    /// The token that is in it.
+    pub token: token::BootstrapToken,
+    /// `cluster-info` is discovered with it: it is of no use before it is signed there.
+    pub signing: bool,
+}
+
 /// The Secret, and the token that is in it.
 ///
 /// # Errors
 /// If this server has no keys, or what is stored is damaged.
-pub fn render(
-    server: &Unsealed,
-    spec: &ClusterSpec,
-    record: &BootstrapToken,
-) -> anyhow::Result<(SecretManifest, token::BootstrapToken)> {
+pub fn render(server: &Unsealed, spec: &ClusterSpec, record: &BootstrapToken) -> anyhow::Result<TokenObject> {
     let token = open_token(server, record)?;
     let (usages, description) = match &record.purpose {
         Purpose::Node(node) => (node_usages(server, spec, node), format!("Muster: join of node {node}")),
@@ -33,7 +39,7 @@ pub fn render(
         expires: Some(expires.context("an expiry out of range")?),
         description: Some(description),
     };
-    Ok((secret.manifest(&token)?, token))
+    Ok(TokenObject { secret: secret.manifest(&token)?, token, signing: usages.signing })
 }
 
 fn token_role(server: &Unsealed, record: &BootstrapToken) -> group::Role {

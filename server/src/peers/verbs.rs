@@ -73,6 +73,7 @@ const OF_VOTERS: &[&str] = &[
     "DropEtcdLearner",
     "EndEtcdRemoval",
     "RemoveEtcdMember",
+    "CompareTokens",
 ];
 
 /// Whether member `from`, which does or does not vote, may forward this verb to the leader. Default is deny: what has no row is

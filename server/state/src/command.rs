@@ -172,6 +172,7 @@ verbs! {
     drop_etcd_learner::DropEtcdLearner -> (),
     remove_etcd_member::RemoveEtcdMember -> (),
     end_etcd_removal::EndEtcdRemoval -> (),
+    compare_tokens::CompareTokens -> (),
 }
 
 pub use complete_errand::ErrandOutcome;

@@ -16,7 +16,7 @@ pub mod server;
 pub use attachment::Attachment;
 pub use cluster::{Admission, CaCertificate, Cluster, ClusterSpec, NamedNode, Origin, Permit, PermitKind, Pool, Role};
 pub use comparison::{Comparison, StateSeen};
-pub use credential::{BootstrapToken, BootstrapTokenState, EnrolmentToken, Purpose, TokenStanding};
+pub use credential::{BootstrapToken, BootstrapTokenState, EnrolmentToken, Purpose, TokenDifference, TokenStanding};
 pub use errand::{Errand, ErrandKind, ErrandState};
 pub use etcd::{EtcdProblem, EtcdRemoval, EtcdView, WatchedMember};
 pub use event::Event;

@@ -364,12 +364,15 @@ impl State {
     /// Marks a bootstrap token as no longer needed; a custodian deletes it if the cluster knows it.
     pub(crate) fn end_bootstrap_token(&mut self, id: &TokenId) {
         if let Some(token) = self.bootstrap_tokens.get_mut(id) {
+            let shown = token.differs.take().and(token.purpose.node().cloned());
             token.state = match token.state {
                 // A custodian may be applying it right now: only a deletion that follows is sure.
                 BootstrapTokenState::Minted | BootstrapTokenState::Present => BootstrapTokenState::Ending,
                 ended @ (BootstrapTokenState::Ending | BootstrapTokenState::Deleted) => ended,
             };
             self.changes.push(Change::Other);
+            // What its node waits for was said of this token.
+            shown.iter().for_each(|node| self.touch(node));
         }
     }
 

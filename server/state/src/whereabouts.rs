@@ -76,6 +76,10 @@ impl State {
         if !self.clusters.get(cluster).is_some_and(|cluster| cluster.initialised) {
             return (Phase::WaitingForInit, "its cluster has no control plane yet".into());
         }
+        let token = node.bootstrap_token.as_ref().and_then(|id| self.bootstrap_tokens.get(id));
+        if let Some((id, differs)) = token.and_then(|token| Some((&token.id, token.differs?))) {
+            return (Phase::WaitingForCustodian, format!("bootstrap token {id}: {}", differs.sentence()));
+        }
         let link = self.clusters.get(cluster).filter(|cluster| cluster.spec.link.is_some());
         let message = match link.map(|cluster| cluster.link.as_ref()) {
             Some(Some(link)) if link.condition != LinkCondition::Connected => {

@@ -32,6 +32,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::secrets::{self, CLUSTER_INFO, Signer};
 use crate::{
     kubeadm::link_rbac::GROUP,
     pki::{ClusterPki, PkiFile, file},
@@ -66,6 +67,7 @@ struct Objects {
     /// Versions up to this one are forgotten.
     forgotten: u64,
     calls: Vec<String>,
+    signer: Signer,
 }
 
 /// A server on a port of this host.
@@ -119,7 +121,12 @@ impl Double {
         self.changed.send_modify(|_| {});
     }
 
-    /// Calls so far, as `METHOD path`.
+    /// From now on.
+    pub(super) fn signer(&self, signer: Signer) {
+        self.objects().signer = signer;
+    }
+
+    /// Calls so far, as `METHOD path`; those that try only are `DRY METHOD path`.
     pub(super) fn calls(&self) -> Vec<String> {
         self.objects().calls.clone()
     }
@@ -204,11 +211,11 @@ fn tls(pki: &ClusterPki) -> ServerConfig {
         .unwrap()
 }
 
-fn shown(object: &Value) -> Response {
+pub(super) fn shown(object: &Value) -> Response {
     ([("content-type", "application/json")], object.to_string()).into_response()
 }
 
-fn status(code: u16, message: &str) -> Response {
+pub(super) fn status(code: u16, message: &str) -> Response {
     let body = json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "code": code });
     (StatusCode::from_u16(code).unwrap(), body.to_string()).into_response()
 }
@@ -221,7 +228,8 @@ async fn answer(
     body: Bytes,
 ) -> Response {
     let path = uri.path().to_owned();
-    double.objects().calls.push(format!("{method} {path}"));
+    let dry = if uri.query().is_some_and(|query| query.contains("dryRun=All")) { "DRY " } else { "" };
+    double.objects().calls.push(format!("{dry}{method} {path}"));
     let fault = *double.fault.borrow();
     match fault {
         Fault::Silent => std::future::pending().await,
@@ -235,14 +243,15 @@ async fn answer(
     if !groups.iter().any(|group| group == GROUP) {
         return status(403, "forbidden");
     }
-    let query = uri.query().unwrap_or_default();
+    let (query, signer) = (uri.query().unwrap_or_default(), double.objects().signer);
     match (&method, path.as_str()) {
         (&Method::GET, NODES | REQUESTS) if query.contains("watch=true") => watch_from(&double, path, query, fault),
         (&Method::GET, NODES | REQUESTS) => list(&double, &path),
         (&Method::PUT, path) if path.starts_with(REQUESTS) && path.ends_with("/approval") => {
             approve(&double, &body, fault)
         }
-        (_, path) if path.starts_with(SECRETS) => secret(&double, &method, path, &body),
+        (&Method::GET, CLUSTER_INFO) => secrets::cluster_info(&double, signer),
+        (_, path) if path.starts_with(SECRETS) => secrets::answer(&double, &method, path, query, &body),
         _ => status(403, "forbidden"),
     }
 }
@@ -330,28 +339,4 @@ fn approve(double: &Double, body: &[u8], fault: Fault) -> Response {
     object["status"]["conditions"] = sent["status"]["conditions"].clone();
     double.put(REQUESTS, object);
     shown(&double.get(REQUESTS, &name).unwrap())
-}
-
-fn secret(double: &Double, method: &Method, path: &str, body: &[u8]) -> Response {
-    let sent: Value = serde_json::from_slice(body).unwrap_or_default();
-    let name = path.strip_prefix(SECRETS).unwrap_or_default().trim_start_matches('/').to_owned();
-    match *method {
-        Method::POST | Method::PUT => {
-            let sent_name = sent["metadata"]["name"].as_str().unwrap_or_default().to_owned();
-            if sent["type"] != "bootstrap.kubernetes.io/token" || !sent_name.starts_with("bootstrap-token-") {
-                return status(403, "denied by policy");
-            }
-            let is_there = double.get(SECRETS, &sent_name).is_some();
-            if *method == Method::POST && is_there {
-                return status(409, "already exists");
-            }
-            double.put(SECRETS, sent);
-            shown(&double.get(SECRETS, &sent_name).unwrap())
-        }
-        Method::DELETE => match double.remove(SECRETS, &name) {
-            Some(_) => shown(&json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" })),
-            None => status(404, "not found"),
-        },
-        _ => status(403, "secrets can't be seen"),
-    }
 }

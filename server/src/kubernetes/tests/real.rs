@@ -9,12 +9,12 @@ use std::{
 
 use muster_state::{
     Phase,
-    record::{BootstrapTokenState, LinkCondition},
+    record::{self as state, BootstrapTokenState, LinkCondition, Purpose},
 };
 use serde_json::Value;
 
 use super::world::{World, node, pkcs10, pki_of, until};
-use crate::kubeadm::{group::Role, link_rbac, rbac};
+use crate::kubeadm::{group::Role, jws, link_rbac, rbac, token::BootstrapToken};
 
 const PORT: u16 = 17_443;
 
@@ -151,9 +151,21 @@ async fn on_real_kubernetes_only_the_machine_that_holds_its_token_gets_a_certifi
     until("the Node", async || if world.node(&id).api.is_some() { Ok(()) } else { Err(world.node(&id).message) }).await;
     let uid = lab.kubectl(None, &["get", "node", "w1", "-o", "json"], &Value::Null).unwrap()["metadata"]["uid"].clone();
     assert_eq!(uid, world.node(&id).api.unwrap().node.unwrap().uid);
+    a_line_is_signed(&lab, &world).await;
     attacks(&lab, &world).await;
     limits_of_its_rights(&lab, &world);
     world.stop().await;
+}
+
+/// Its token is there when the bootstrap signer has signed it.
+async fn a_line_is_signed(lab: &Lab, world: &World) {
+    let id = world.line(Purpose::JoinCommand(state::Role::Worker)).await;
+    world.until_token(&id, BootstrapTokenState::Present).await;
+    let map =
+        lab.kubectl(None, &["-n", "kube-public", "get", "cm", "cluster-info", "-o", "json"], &Value::Null).unwrap();
+    let token = BootstrapToken::parse(&world.whole_token(&id)).unwrap();
+    let data = |key: &str| map["data"][key].as_str().unwrap_or_default();
+    assert!(jws::verify_detached(data(&jws::data_key(id.as_str())), data("kubeconfig"), &token));
 }
 
 /// Each with a fresh machine and token: the thief is first, or second.
@@ -194,6 +206,13 @@ fn limits_of_its_rights(lab: &Lab, world: &World) {
     {
         assert!(!may(verb, what), "{verb} {what}");
     }
+    let may_public = |verb: &str, what: &str| {
+        let asked =
+            ["auth", "can-i", verb, what, "-n", "kube-public", "--as=muster:server:1", "--as-group=muster:link"];
+        lab.kubectl(None, &asked, &Value::Null).is_ok()
+    };
+    assert!(may_public("get", "configmaps/cluster-info") && !may_public("get", "configmaps/other"));
+    assert!(!may_public("list", "configmaps") && !may_public("update", "configmaps/cluster-info"));
     assert!(may("create", "secrets") && may("list", "nodes") && may("patch", "nodes"));
     let secret = |name: &str, kind: &str, group: &str| {
         serde_json::json!({

@@ -114,6 +114,11 @@ impl World {
         (node.clone(), token.await.unwrap())
     }
 
+    /// A token for a join line, not yet known to the cluster.
+    pub(super) async fn line(&self, purpose: Purpose) -> TokenId {
+        mint_token::run(&self.server, &ClusterId::from(CLUSTER), purpose, 3_600_000).await.unwrap()
+    }
+
     /// It is told to join, once its token is there.
     pub(super) async fn joins(&self, node: &NodeId, token: &TokenId) {
         self.until_token(token, BootstrapTokenState::Present).await;

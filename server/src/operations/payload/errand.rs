@@ -51,9 +51,9 @@ pub(super) fn custodian(records: &Records) -> anyhow::Result<Payload> {
 fn apply_tokens(server: &Unsealed, records: &Records) -> anyhow::Result<Payload> {
     let (mut items, mut scrub) = (Vec::new(), Vec::new());
     for record in &records.tokens {
-        let (secret, token) = token_object::render(server, &records.cluster.spec, record)?;
-        items.push(secret.expose().clone());
-        scrub.push(Zeroizing::new(token.expose_secret().to_owned()));
+        let made = token_object::render(server, &records.cluster.spec, record)?;
+        items.push(made.secret.expose().clone());
+        scrub.push(Zeroizing::new(made.token.expose_secret().to_owned()));
     }
     Ok(Payload { manifest: list(items)?, scrub, ..Payload::default() })
 }

@@ -107,6 +107,7 @@ pub(super) fn move_tokens(state: &mut State, tokens: &[TokenId], from: Bootstrap
     for id in tokens {
         if let Some(token) = state.bootstrap_tokens.get_mut(id).filter(|token| token.state == from) {
             token.state = to;
+            token.differs = None;
         }
     }
 }

@@ -60,6 +60,8 @@ impl CreateCluster {
                 ttl_ms: self.first_token_ttl_ms,
                 expires_ms: 0,
                 state: BootstrapTokenState::Minted,
+                differs: None,
+                deleted_ms: 0,
             };
             state.bootstrap_tokens.insert(token.clone(), record);
             token

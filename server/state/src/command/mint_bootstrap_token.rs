@@ -48,6 +48,8 @@ impl MintBootstrapToken {
             ttl_ms: self.ttl_ms,
             expires_ms: context.now_ms.saturating_add(self.ttl_ms),
             state: BootstrapTokenState::Minted,
+            differs: None,
+            deleted_ms: 0,
         };
         state.bootstrap_tokens.insert(self.id, token);
         state.changes.push(Change::Other);

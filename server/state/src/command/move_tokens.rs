@@ -51,7 +51,15 @@ impl MoveTokens {
             }
             // One that was ended meanwhile stays ended: a deletion follows.
             TokenStep::Present => move_tokens(state, &tokens, BootstrapTokenState::Minted, BootstrapTokenState::Present),
-            TokenStep::Deleted => move_tokens(state, &tokens, BootstrapTokenState::Ending, BootstrapTokenState::Deleted),
+            TokenStep::Deleted => {
+                move_tokens(state, &tokens, BootstrapTokenState::Ending, BootstrapTokenState::Deleted);
+                for id in &tokens {
+                    let token = state.bootstrap_tokens.get_mut(id);
+                    if let Some(token) = token.filter(|token| token.state == BootstrapTokenState::Deleted) {
+                        token.deleted_ms = context.now_ms;
+                    }
+                }
+            }
         }
         state.changes.push(Change::Other);
         state.refresh_cluster(&self.cluster);

@@ -32,6 +32,9 @@ impl Sweep {
         for token in state.bootstrap_tokens.values_mut() {
             if has_run_out(token, now_ms) {
                 token.state = BootstrapTokenState::Deleted;
+                token.differs = None;
+                let linked = state.clusters.get(&token.cluster).is_some_and(|cluster| cluster.spec.link.is_some());
+                token.deleted_ms = if linked { now_ms } else { 0 };
             }
         }
         state.bootstrap_tokens.retain(|_, token| !is_history(token, now_ms));

@@ -71,6 +71,17 @@ pub enum Purpose {
     JoinCommand(Role),
 }
 
+impl Purpose {
+    /// The node it was made for.
+    #[must_use]
+    pub fn node(&self) -> Option<&NodeId> {
+        match self {
+            Self::Node(node) => Some(node),
+            Self::JoinCommand(_) => None,
+        }
+    }
+}
+
 /// Where a bootstrap token is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BootstrapTokenState {
@@ -82,6 +93,35 @@ pub enum BootstrapTokenState {
     Ending,
     /// Gone from the cluster.
     Deleted,
+}
+
+/// In what a linked cluster differs from the record of a token: a closed list of words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum TokenDifference {
+    /// Its Secret is gone, although it has not run out and nobody has ended it here.
+    Missing,
+    /// A Secret of its name is there, and it is none of Muster's.
+    Foreign,
+    /// Its Secret is there, and `cluster-info` shows no signature of it that verifies: who discovers by it waits in vain.
+    Unsigned,
+    /// Its Secret is there, and `cluster-info` can't be read to see whether it is signed.
+    Unreadable,
+    /// Its Secret was still there after it had ended, and has been deleted now.
+    LeftOver,
+}
+
+impl TokenDifference {
+    /// In a sentence.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Missing => "it is gone from the cluster",
+            Self::Foreign => "a Secret of its name is in the cluster that is none of Muster's",
+            Self::Unsigned => "it is not signed in cluster-info: does the controller manager run bootstrapsigner?",
+            Self::Unreadable => "it is not known to be signed, because the link can't read cluster-info",
+            Self::LeftOver => "it was still in the cluster and has been deleted now",
+        }
+    }
 }
 
 /// A Kubernetes bootstrap token that Muster made.
@@ -103,6 +143,17 @@ pub struct BootstrapToken {
     pub expires_ms: u64,
     /// Where it is in its life.
     pub state: BootstrapTokenState,
+    /// In what its cluster was last seen to differ; of linked clusters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub differs: Option<TokenDifference>,
+    /// When it was noted as gone from a linked cluster; 0: it was not.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub deleted_ms: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl BootstrapToken {

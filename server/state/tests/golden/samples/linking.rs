@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use muster_state::{
     Command, Reply,
     command::{
-        DecideCsr, DropEtcdLearner, EndEtcdRemoval, EtcdSeen, MoveTokens, ObserveEtcd, ObserveNodes, RecordLink,
-        RemoveEtcdMember, TokenStep, UpdateCluster,
+        CompareTokens, DecideCsr, DropEtcdLearner, EndEtcdRemoval, EtcdSeen, MoveTokens, ObserveEtcd, ObserveNodes,
+        RecordLink, RemoveEtcdMember, TokenStep, UpdateCluster,
     },
     csr::{CsrClaim, CsrContent, CsrDecision},
     record::{
         ApiNode, ClusterSpec, CsrApproval, EtcdMember, EtcdProblem, EtcdRemoval, EtcdView, Link, LinkCondition, Permit,
-        WatchedMember,
+        TokenDifference, WatchedMember,
     },
 };
 
@@ -100,6 +100,20 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
         ("ObserveNodes", plain(ObserveNodes { cluster: "c1".into(), nodes })),
         ("DecideCsr", plain(decide(claim()))),
         ("DecideCsr-unreadable", plain(decide(CsrClaim { content: None, ..claim() }))),
+        (
+            "CompareTokens",
+            plain(CompareTokens {
+                cluster: "c1".into(),
+                tokens: BTreeMap::from([
+                    ("b1".into(), Some(TokenDifference::Missing)),
+                    ("b2".into(), Some(TokenDifference::Foreign)),
+                    ("b3".into(), Some(TokenDifference::Unsigned)),
+                    ("b4".into(), Some(TokenDifference::Unreadable)),
+                    ("b5".into(), Some(TokenDifference::LeftOver)),
+                    ("b6".into(), None),
+                ]),
+            }),
+        ),
         ("MoveTokens-offered", tokens(TokenStep::Offered)),
         ("MoveTokens-present", tokens(TokenStep::Present)),
         ("MoveTokens-deleted", tokens(TokenStep::Deleted)),
@@ -123,5 +137,6 @@ pub(super) fn replies() -> Vec<(&'static str, Reply)> {
         ("DropEtcdLearner", Reply::DropEtcdLearner(())),
         ("RemoveEtcdMember", Reply::RemoveEtcdMember(())),
         ("EndEtcdRemoval", Reply::EndEtcdRemoval(())),
+        ("CompareTokens", Reply::CompareTokens(())),
     ]
 }
