@@ -42,7 +42,7 @@ pub struct Kubectl<'a> {
 }
 
 impl Kubectl<'_> {
-    /// Applies the payload's objects, from standard input.
+    /// Applies the payload's objects, from standard input, then deletes what is to be gone.
     pub async fn apply(&self, payload: &Payload) -> Ended {
         if !payload.manifest.is_empty() {
             let stdin = Zeroizing::new(payload.manifest.to_vec());
@@ -50,6 +50,10 @@ impl Kubectl<'_> {
             if !matches!(ended, Ended::Succeeded(_)) {
                 return ended;
             }
+        }
+        let ended = self.delete(&payload.delete).await;
+        if !matches!(ended, Ended::Succeeded(_)) {
+            return ended;
         }
         if payload.close_cluster_info {
             return self

@@ -11,12 +11,15 @@
 //!
 //! Absent on purpose: reading Secrets; a cache that outlives a connection; anything for detached clusters.
 
+mod certificates;
 mod claim;
+mod cluster_info;
 mod follow;
 mod link;
 mod nodes;
 mod pace;
 mod requests;
+mod secrets;
 mod signatures;
 mod task;
 #[cfg(test)]

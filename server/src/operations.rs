@@ -15,6 +15,7 @@ use crate::{
 
 pub mod admit_server;
 pub mod apply_cluster;
+pub mod certificates_object;
 pub mod cluster_diff;
 pub mod cluster_pki;
 pub mod cluster_spec;

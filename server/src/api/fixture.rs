@@ -74,6 +74,7 @@ pub(crate) fn mk_spec() -> ClusterSpec {
             mk_pool("worker", Role::Worker, Admission::Token, 2),
         ],
         kubeadm: BTreeMap::new(),
+        cluster_info_closed: false,
         link: None,
     }
 }

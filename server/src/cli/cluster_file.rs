@@ -74,6 +74,7 @@ struct Kubernetes {
     dns_domain: Option<Spanned<String>>,
     access: Option<Access>,
     csr_approval: Option<CsrApproval>,
+    cluster_info: Option<ClusterInfo>,
 }
 
 /// Who speaks to the cluster's API.
@@ -90,6 +91,14 @@ enum Access {
 enum CsrApproval {
     Muster,
     Auto,
+}
+
+/// Who may read `kube-public/cluster-info`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum ClusterInfo {
+    Open,
+    Closed,
 }
 
 /// Trees that are merged into what is rendered.

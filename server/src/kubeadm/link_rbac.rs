@@ -1,14 +1,16 @@
 //! What the leader's link may do in a cluster, as manifests: the rights of one group, to which the leader's own short-lived
 //! certificates belong.
 //!
-//! It may look at Nodes and patch them, look at certificate requests and approve those of kubelets. Of Secrets it can see none.
-//! Bootstrap tokens it makes, replaces and deletes by name; since RBAC limits neither `create` nor names that are not known
-//! beforehand, an admission policy holds it to bootstrap tokens of this cluster's own groups. A cluster whose API server has no such
-//! policies is not linked. Of `kube-public` it reads `cluster-info` alone, to see which tokens are signed.
+//! It may look at Nodes and patch them, look at certificate requests and approve those of kubelets, and of `kube-public` read
+//! `cluster-info` alone, to see which tokens are signed, and take away everybody's right to read it. Of Secrets it can see none.
+//! Bootstrap tokens and `kubeadm-certs` it makes, replaces and deletes by name; since RBAC limits neither `create` nor names that are
+//! not known beforehand, an admission policy holds it to bootstrap tokens of this cluster's own groups, to tokens that are good for
+//! nothing, and to that one Secret. A cluster whose API server has no such policies is not linked.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
+use super::certs_secret::NAME as CERTIFICATES;
 use super::discovery::{CLUSTER_INFO, CLUSTER_INFO_NAMESPACE};
 use super::group::{BootstrapGroup, GroupError, Role};
 use super::token_secret::NAMESPACE;
@@ -59,6 +61,11 @@ pub fn objects(cluster: &str) -> Result<Vec<Value>, GroupError> {
                 "resources": ["configmaps"],
                 "resourceNames": [CLUSTER_INFO],
                 "verbs": ["get"],
+            }, {
+                "apiGroups": [RBAC],
+                "resources": ["rolebindings"],
+                "resourceNames": ["kubeadm:bootstrap-signer-clusterinfo"],
+                "verbs": ["delete"],
             }],
         }),
         binding("RoleBinding", "Role", public),
@@ -66,7 +73,7 @@ pub fn objects(cluster: &str) -> Result<Vec<Value>, GroupError> {
 }
 
 fn cluster_role() -> Value {
-    const CERTIFICATES: &str = "certificates.k8s.io";
+    const API: &str = "certificates.k8s.io";
     json!({
         "apiVersion": format!("{RBAC}/v1"),
         "kind": "ClusterRole",
@@ -74,13 +81,13 @@ fn cluster_role() -> Value {
         "rules": [
             { "apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch", "patch"] },
             {
-                "apiGroups": [CERTIFICATES],
+                "apiGroups": [API],
                 "resources": ["certificatesigningrequests"],
                 "verbs": ["get", "list", "watch"],
             },
-            { "apiGroups": [CERTIFICATES], "resources": ["certificatesigningrequests/approval"], "verbs": ["update"] },
+            { "apiGroups": [API], "resources": ["certificatesigningrequests/approval"], "verbs": ["update"] },
             {
-                "apiGroups": [CERTIFICATES],
+                "apiGroups": [API],
                 "resources": ["signers"],
                 "resourceNames": ["kubernetes.io/kube-apiserver-client-kubelet", "kubernetes.io/kubelet-serving"],
                 "verbs": ["approve"],
@@ -107,13 +114,16 @@ fn policy(cluster: &str) -> Result<Value, GroupError> {
         groups.extend([format!("'{}'", STANDARD.encode(group.as_str())), format!("'{group}'")]);
     }
     let groups = groups.join(", ");
+    // The last one is the owner of kubeadm-certs, whose expiry ends that Secret.
     let own = |secret: &str| {
         format!(
-            "{secret}.type == 'bootstrap.kubernetes.io/token' && {secret}.metadata.name.startsWith('bootstrap-token-') && \
-             'auth-extra-groups' in {secret}.data && string({secret}.data['auth-extra-groups']) in [{groups}]"
+            "{secret}.metadata.name == '{CERTIFICATES}' || ({secret}.type == 'bootstrap.kubernetes.io/token' && \
+             {secret}.metadata.name.startsWith('bootstrap-token-') && \
+             ('auth-extra-groups' in {secret}.data ? string({secret}.data['auth-extra-groups']) in [{groups}] : \
+             !({secret}.data.exists(key, key.startsWith('usage-bootstrap-')))))"
         )
     };
-    let expires = "'expiration' in object.data";
+    let expires = format!("object.metadata.name == '{CERTIFICATES}' || 'expiration' in object.data");
     Ok(json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicy",
@@ -129,12 +139,12 @@ fn policy(cluster: &str) -> Result<Value, GroupError> {
             "matchConditions": [{ "name": "link", "expression": format!("'{GROUP}' in request.userInfo.groups") }],
             "validations": [
                 {
-                    "expression": format!("request.operation == 'DELETE' || ({} && {expires})", own("object")),
-                    "message": "Muster makes bootstrap tokens of its own groups, which expire, and no other Secret",
+                    "expression": format!("request.operation == 'DELETE' || (({}) && ({expires}))", own("object")),
+                    "message": "Muster makes bootstrap tokens of its own groups, which expire, kubeadm-certs, and no other Secret",
                 },
                 {
                     "expression": format!("request.operation == 'CREATE' || ({})", own("oldObject")),
-                    "message": "Muster touches bootstrap tokens of its own groups and no other Secret",
+                    "message": "Muster touches bootstrap tokens of its own groups, kubeadm-certs, and no other Secret",
                 },
             ],
         },

@@ -9,6 +9,7 @@
 
 use serde_json::{Value, json};
 
+use super::certs_secret;
 use super::group::{BootstrapGroup, GroupError, Role};
 use super::token_secret::NAMESPACE;
 
@@ -37,7 +38,7 @@ pub fn bindings(cluster: &str, role: Role, approval: CsrApproval) -> Result<Vec<
         system_binding(role, &group, "kubelet-config", "kubeadm:kubelet-config"),
     ];
     if role == Role::ControlPlane {
-        bindings.push(system_binding(role, &group, "kubeadm-certs", "kubeadm:kubeadm-certs"));
+        bindings.push(system_binding(role, &group, "kubeadm-certs", CERTIFICATES_ROLE));
     }
     if approval == CsrApproval::Automatic {
         bindings.push(cluster_binding(role, &group, AUTO_APPROVAL_NAME, AUTO_APPROVAL));
@@ -47,11 +48,22 @@ pub fn bindings(cluster: &str, role: Role, approval: CsrApproval) -> Result<Vec<
 
 const AUTO_APPROVAL_NAME: &str = "node-autoapprove";
 
-/// The names of the auto-approval bindings, to be deleted when approval becomes explicit: Muster's own of this role, and
-/// kubeadm's, which approves every token of kubeadm's default group.
-pub fn auto_approval_names(role: Role) -> [String; 2] {
-    [object_name(role, AUTO_APPROVAL_NAME), "kubeadm:node-autoapprove-bootstrap".to_owned()]
+/// kubeadm's own auto-approval bindings (kubeadm cmd/phases/bootstraptoken/node): of the first certificate of any token of its default
+/// group, and of renewals. To be deleted where approval is explicit.
+pub const KUBEADMS_APPROVALS: [&str; 2] =
+    ["kubeadm:node-autoapprove-bootstrap", "kubeadm:node-autoapprove-certificate-rotation"];
+
+/// The Role by which `kubeadm-certs` is read, as kubeadm makes it when it uploads that Secret (kubeadm cmd/phases/copycerts).
+pub fn certificates_role() -> Value {
+    json!({
+        "apiVersion": format!("{API_GROUP}/v1"),
+        "kind": "Role",
+        "metadata": { "name": CERTIFICATES_ROLE, "namespace": NAMESPACE },
+        "rules": [{ "apiGroups": [""], "resources": ["secrets"], "resourceNames": [certs_secret::NAME], "verbs": ["get"] }],
+    })
 }
+
+const CERTIFICATES_ROLE: &str = "kubeadm:kubeadm-certs";
 
 fn object_name(role: Role, purpose: &str) -> String {
     format!("muster:{}:{purpose}", role.name())
@@ -142,6 +154,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_away_and_what_is_made_in_its_place_are_kubeadms_own() {
+        let all = kubeadms_objects();
+        for name in KUBEADMS_APPROVALS {
+            assert!(
+                all.iter().any(|object| object["kind"] == "ClusterRoleBinding" && object["metadata"]["name"] == name)
+            );
+        }
+        let ours = certificates_role();
+        let theirs =
+            all.iter().find(|object| object["kind"] == "Role" && object["metadata"]["name"] == CERTIFICATES_ROLE);
+        assert_eq!(ours["rules"], theirs.unwrap()["rules"]);
+    }
+
+    #[test]
     fn names_are_musters_own_and_differ_between_roles() {
         let mut names = BTreeSet::new();
         for role in [Role::ControlPlane, Role::Worker] {
@@ -150,8 +176,6 @@ mod tests {
                 assert!(name.starts_with("muster:"), "{name}");
                 assert!(names.insert(name));
             }
-            let [own, _] = auto_approval_names(role);
-            assert!(names.contains(&own));
         }
         assert_eq!(names.len(), 11);
     }

@@ -10,6 +10,7 @@ use muster_state::{
 };
 
 use super::{
+    certificates, cluster_info,
     follow::{Listed, answer},
     nodes,
     pace::Pace,
@@ -59,7 +60,9 @@ pub(super) async fn keep(server: Unsealed, id: ClusterId) {
 
 /// What is not recorded now is recorded by the next try.
 async fn record(server: &Unsealed, id: &ClusterId, condition: LinkCondition, message: String) {
-    if let Err(err) = server.ledger.propose(RecordLink { cluster: id.clone(), condition, message }).await {
+    if let Err(err) =
+        server.ledger.propose(RecordLink { cluster: id.clone(), condition, message, cluster_info_public: None }).await
+    {
         tracing::debug!(cluster = %id, err = %err, "the condition of a link was not recorded");
     }
 }
@@ -67,7 +70,7 @@ async fn record(server: &Unsealed, id: &ClusterId, condition: LinkCondition, mes
 async fn session(server: &Unsealed, id: &ClusterId) -> Result<Infallible, Trouble> {
     let cluster = server.ledger.read(|state| state.clusters.get(id).cloned()).ok_or(Trouble::Absent)?;
     let link = cluster.spec.link.ok_or(Trouble::Absent)?;
-    let client = connect(server, &cluster)?;
+    let (client, everybody) = connect(server, &cluster)?;
     let approves = link.csr_approval == CsrApproval::Muster;
     let (listed, kinds) = (Listed::default(), 1 + usize::from(approves));
     let work = async {
@@ -75,8 +78,13 @@ async fn session(server: &Unsealed, id: &ClusterId) -> Result<Infallible, Troubl
             nodes::watch(client.clone(), &server.ledger, id, &listed),
             only_if(approves, requests::watch(client.clone(), &server.ledger, id, &listed)),
             tokens::keep(client.clone(), server, id),
+            certificates::keep(client.clone(), server, id),
             heartbeat(&client),
-            connected(server, id, &listed, kinds),
+            async {
+                listed.wait(kinds).await;
+                record(server, id, LinkCondition::Connected, String::new()).await;
+                cluster_info::keep(&client, &everybody, server, id).await
+            },
         )
         .map(|(never, ..)| never)
     };
@@ -90,12 +98,6 @@ async fn only_if(wanted: bool, work: impl Future<Output = Result<Infallible, Tro
     if wanted { work.await } else { std::future::pending().await }
 }
 
-async fn connected(server: &Unsealed, id: &ClusterId, listed: &Listed, kinds: usize) -> Result<Infallible, Trouble> {
-    listed.wait(kinds).await;
-    record(server, id, LinkCondition::Connected, String::new()).await;
-    std::future::pending().await
-}
-
 async fn heartbeat(client: &Client) -> Result<Infallible, Trouble> {
     loop {
         tokio::time::sleep(HEARTBEAT).await;
@@ -103,7 +105,8 @@ async fn heartbeat(client: &Client) -> Result<Infallible, Trouble> {
     }
 }
 
-fn connect(server: &Unsealed, cluster: &Cluster) -> Result<Client, Trouble> {
+/// A client with the link's certificate, and one without any.
+fn connect(server: &Unsealed, cluster: &Cluster) -> Result<(Client, Client), Trouble> {
     let failing = |err: anyhow::Error| Trouble::down(LinkCondition::Failing, format!("{err:#}"));
     let Some(identity) = link_identity::issue(server, cluster).map_err(failing)? else {
         return Err(Trouble::down(
@@ -113,7 +116,8 @@ fn connect(server: &Unsealed, cluster: &Cluster) -> Result<Client, Trouble> {
     };
     let authority = link_identity::authority(cluster).unwrap_or_default();
     let targets = server.ledger.read(|state| targets(state, cluster));
-    transport::client(targets, authority, identity)
+    let everybody = transport::client(targets.clone(), authority, None)?;
+    Ok((transport::client(targets, authority, Some(identity))?, everybody))
 }
 
 /// The endpoint, then the control planes that have joined. What a machine claims of its addresses only says where to look: who

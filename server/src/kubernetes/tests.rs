@@ -6,4 +6,5 @@ mod journeys;
 mod real;
 mod secrets;
 mod signing;
+mod windows;
 mod world;

@@ -58,11 +58,12 @@ pub(super) struct Target {
     pub(super) port: u16,
 }
 
-/// A client for the API server at the first of these targets that answers as one of the cluster.
+/// A client for the API server at the first of these targets that answers as one of the cluster. Without an identity it asks as
+/// anybody may.
 ///
 /// # Errors
 /// If what is known of the cluster can't be used; nothing is connected yet.
-pub(super) fn client(targets: Vec<Target>, authority: &str, identity: TlsIdentity) -> Result<Client, Trouble> {
+pub(super) fn client(targets: Vec<Target>, authority: &str, identity: Option<TlsIdentity>) -> Result<Client, Trouble> {
     let unusable = |what: &str| Trouble::down(LinkCondition::Failing, format!("{what} can't be used"));
     let first = targets.first().ok_or_else(|| unusable("the endpoint"))?;
     let host = if first.host.contains(':') { format!("[{}]", first.host) } else { first.host.clone() };
@@ -76,19 +77,24 @@ pub(super) fn client(targets: Vec<Target>, authority: &str, identity: TlsIdentit
     Ok(Client::new(BaseUriLayer::new(base).layer(service), "kube-system"))
 }
 
-fn tls(authority: &str, mut identity: TlsIdentity) -> Option<ClientConfig> {
+fn tls(authority: &str, identity: Option<TlsIdentity>) -> Option<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
         roots.add(certificate.ok()?).ok()?;
     }
-    let key = any_supported_type(&identity.key);
-    identity.key.zeroize();
-    let shown = SingleCertAndKey::from(CertifiedKey::new(identity.chain, key.ok()?));
-    let mut config = ClientConfig::builder_with_provider(muster_trust::provider())
+    let config = ClientConfig::builder_with_provider(muster_trust::provider())
         .with_protocol_versions(&[&TLS13])
         .ok()?
-        .with_root_certificates(roots)
-        .with_client_cert_resolver(Arc::new(shown));
+        .with_root_certificates(roots);
+    let mut config = match identity {
+        None => config.with_no_client_auth(),
+        Some(mut identity) => {
+            let key = any_supported_type(&identity.key);
+            identity.key.zeroize();
+            let shown = SingleCertAndKey::from(CertifiedKey::new(identity.chain, key.ok()?));
+            config.with_client_cert_resolver(Arc::new(shown))
+        }
+    };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.resumption = Resumption::disabled();
     Some(config)

@@ -45,6 +45,9 @@ impl Fields {
             fields.add("spec.kubernetes.access", "linked");
             fields.add("spec.kubernetes.csrApproval", link.csr_approval.word());
         }
+        if spec.cluster_info_closed {
+            fields.add("spec.kubernetes.clusterInfo", "closed");
+        }
         spec.pools.iter().for_each(|pool| fields.pool(pool));
         for (name, json) in &spec.kubeadm {
             // What is stored was an object when it was parsed; shown as it is if it no longer is.
@@ -144,6 +147,7 @@ mod tests {
             key_algorithm: "RSA-2048".into(),
             pools,
             kubeadm: BTreeMap::new(),
+            cluster_info_closed: false,
             link: None,
         }
     }

@@ -74,6 +74,8 @@ const OF_VOTERS: &[&str] = &[
     "EndEtcdRemoval",
     "RemoveEtcdMember",
     "CompareTokens",
+    "MoveCertificates",
+    "ExtendJoinWindow",
 ];
 
 /// Whether member `from`, which does or does not vote, may forward this verb to the leader. Default is deny: what has no row is

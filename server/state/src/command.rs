@@ -173,10 +173,13 @@ verbs! {
     remove_etcd_member::RemoveEtcdMember -> (),
     end_etcd_removal::EndEtcdRemoval -> (),
     compare_tokens::CompareTokens -> (),
+    move_certificates::MoveCertificates -> (),
+    extend_join_window::ExtendJoinWindow -> (),
 }
 
 pub use complete_errand::ErrandOutcome;
 pub use enrol::Enrolled;
+pub use move_certificates::CertificatesStep;
 pub use move_tokens::TokenStep;
 pub use observe_etcd::EtcdSeen;
 pub use report::StepOutcome;

@@ -18,6 +18,7 @@ pub mod facts;
 pub mod failure;
 pub mod id;
 mod index;
+mod join_window;
 pub mod limits;
 pub mod phase;
 pub mod planted;

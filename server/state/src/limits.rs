@@ -102,6 +102,9 @@ pub const ETCD_ADDRESSES_MAX: usize = 64;
 /// Certificate requests remembered per bootstrap token, and of a node's own server.
 pub const REQUESTS_KEPT: usize = 4;
 
+/// `kubeadm-certs` lives two hours; uploaded again well before, while control planes wait or join. Milliseconds.
+pub const CERTIFICATES_FRESH_MS: u64 = 90 * 60 * 1000;
+
 /// Cuts text from outside to [`TEXT_MAX`] bytes at a character boundary.
 pub fn clip(text: &str) -> String {
     clip_to(text, TEXT_MAX)

@@ -11,6 +11,7 @@ pub mod fleet;
 pub mod link;
 pub mod node;
 pub mod observation;
+mod readiness;
 pub mod server;
 
 pub use attachment::Attachment;

@@ -76,6 +76,13 @@ impl State {
         if !self.clusters.get(cluster).is_some_and(|cluster| cluster.initialised) {
             return (Phase::WaitingForInit, "its cluster has no control plane yet".into());
         }
+        if node.finds_its_name_taken() {
+            let text = format!(
+                "its name is taken: the cluster has a Ready Node {}; if it is an old one, `kubectl delete node` or wait until it is NotReady",
+                node.label()
+            );
+            return (Phase::Preflight, text);
+        }
         let token = node.bootstrap_token.as_ref().and_then(|id| self.bootstrap_tokens.get(id));
         if let Some((id, differs)) = token.and_then(|token| Some((&token.id, token.differs?))) {
             return (Phase::WaitingForCustodian, format!("bootstrap token {id}: {}", differs.sentence()));

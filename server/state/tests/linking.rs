@@ -10,14 +10,14 @@ use muster_state::{
 };
 use proptest::prelude::*;
 
-use crate::world::{self, World, digest, name};
+use crate::world::{self, World, digest};
 
-fn set(texts: &[&str]) -> BTreeSet<String> {
+pub(crate) fn set(texts: &[&str]) -> BTreeSet<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
 /// A world with worker `id` in the middle of its join, and the token it joins with.
-fn mk_joining() -> (World, NodeId, TokenId) {
+pub(crate) fn mk_joining() -> (World, NodeId, TokenId) {
     let mut world = World::linked();
     let first = world.control_plane(1, "cp1");
     world.advance_to(&first, Verb::WaitReady);
@@ -27,7 +27,7 @@ fn mk_joining() -> (World, NodeId, TokenId) {
     (world, id, token)
 }
 
-fn node_name(world: &World, id: &NodeId) -> String {
+pub(crate) fn node_name(world: &World, id: &NodeId) -> String {
     world.node(id).placement().unwrap().name.to_string()
 }
 
@@ -47,7 +47,7 @@ fn honest(name: &str, token: &TokenId) -> CsrClaim {
     }
 }
 
-fn ask(world: &mut World, uid: &str, claim: &CsrClaim) -> CsrDecision {
+pub(crate) fn ask(world: &mut World, uid: &str, claim: &CsrClaim) -> CsrDecision {
     let csr = DecideCsr {
         cluster: "c1".into(),
         uid: uid.into(),
@@ -58,7 +58,7 @@ fn ask(world: &mut World, uid: &str, claim: &CsrClaim) -> CsrDecision {
     world.done(csr)
 }
 
-fn is_denied(decision: &CsrDecision) -> bool {
+pub(crate) fn is_denied(decision: &CsrDecision) -> bool {
     matches!(decision, CsrDecision::Deny(_))
 }
 
@@ -79,7 +79,7 @@ fn the_request_of_a_joining_nodes_own_kubelet_is_approved_as_often_as_it_is_aske
 }
 
 /// Every way in which a token's holder may ask for more than its machine's kubelet does.
-fn attacks(claim: &CsrClaim) -> Vec<(&'static str, CsrClaim)> {
+pub(crate) fn attacks(claim: &CsrClaim) -> Vec<(&'static str, CsrClaim)> {
     let content = claim.content.clone().unwrap();
     let with = |change: &dyn Fn(&mut CsrContent)| {
         let mut content = content.clone();
@@ -199,7 +199,7 @@ fn what_is_not_musters_is_left_alone_and_a_join_lines_request_waits_for_a_person
     let name = node_name(&world, &id);
     let claim = honest(&name, &token);
     let before = world.state.last_event;
-    for user in ["system:bootstrap:foreign", "system:admin", &format!("system:node:{name}"), "system:bootstrap:"] {
+    for user in ["system:bootstrap:foreign", "system:admin", "system:bootstrap:"] {
         let claim = CsrClaim { user: user.into(), ..claim.clone() };
         assert_eq!(ask(&mut world, "u", &claim), CsrDecision::Ignore, "{user}");
     }
@@ -210,56 +210,14 @@ fn what_is_not_musters_is_left_alone_and_a_join_lines_request_waits_for_a_person
 }
 
 #[test]
-fn a_kubelets_server_is_certified_for_its_own_name_and_a_declared_address_only() {
-    let (mut world, _, _) = mk_joining();
-    let node = world.pending(4);
-    let seen = world.node(&node).clone();
-    let approve = muster_state::command::ApproveNode {
-        node,
-        key: seen.identity.key,
-        facts_revision: seen.facts_revision,
-        cluster: None,
-        pool: Some("workers".into()),
-        name: Some(name("w-listed")),
-        replace: false,
-    };
-    world.done(approve);
-    let cluster = world.state.clusters.get_mut(&"c1".into()).unwrap();
-    cluster.spec.endpoint = "192.0.2.1:6443".into();
-    cluster.spec.pools[1].nodes[0].address = "192.0.2.7".into();
-    let claim = |dns: &[&str], addresses: &[&str]| CsrClaim {
-        signer: SERVING_SIGNER.into(),
-        user: "system:node:w-listed".into(),
-        groups: set(&["system:nodes", "system:authenticated"]),
-        usages: set(&["digital signature", "server auth"]),
-        content: Some(CsrContent {
-            common_names: vec!["system:node:w-listed".into()],
-            organizations: vec!["system:nodes".into()],
-            dns_names: dns.iter().map(|text| (*text).to_owned()).collect(),
-            addresses: addresses.iter().map(|text| (*text).to_owned()).collect(),
-            others: Vec::new(),
-        }),
-    };
-    assert_eq!(ask(&mut world, "s1", &claim(&["w-listed"], &["192.0.2.7"])), CsrDecision::Approve);
-    assert_eq!(ask(&mut world, "s2", &claim(&["w-listed"], &[])), CsrDecision::Approve);
-    for bad in
-        [claim(&["cp1"], &[]), claim(&["w-listed"], &["192.0.2.1"]), claim(&[], &[]), claim(&["kubernetes"], &[])]
-    {
-        assert!(is_denied(&ask(&mut world, "s3", &bad)), "{bad:?}");
-    }
-    assert!(matches!(ask(&mut world, "s4", &claim(&["w-listed"], &["198.51.100.9"])), CsrDecision::Wait(_)));
-    let forged = CsrClaim { user: "system:node:cp1".into(), ..claim(&["w-listed"], &[]) };
-    assert!(is_denied(&ask(&mut world, "s5", &forged)));
-    for uid in 0..20 {
-        ask(&mut world, &format!("again-{uid}"), &claim(&["w-listed"], &[]));
-    }
-    assert!(world.state.nodes.values().all(|node| node.requests.len() <= 4));
-}
-
-#[test]
 fn a_detached_cluster_knows_nothing_by_its_api() {
     let mut world = World::new();
-    let record = RecordLink { cluster: "c1".into(), condition: LinkCondition::Connected, message: String::new() };
+    let record = RecordLink {
+        cluster: "c1".into(),
+        condition: LinkCondition::Connected,
+        message: String::new(),
+        cluster_info_public: None,
+    };
     assert_eq!(world.apply(record).unwrap_err().word(), "Invalid");
     let observe = ObserveNodes { cluster: "c1".into(), nodes: BTreeMap::new() };
     assert_eq!(world.apply(observe).unwrap_err().word(), "Invalid");
@@ -283,7 +241,7 @@ fn a_cluster_is_linked_or_detached_from_its_first_control_plane_on() {
 fn a_condition_is_told_when_it_changes_and_not_with_every_sentence() {
     let mut world = World::linked();
     let mut record = |condition, message: &str| {
-        world.done(RecordLink { cluster: "c1".into(), condition, message: message.into() });
+        world.done(RecordLink { cluster: "c1".into(), condition, message: message.into(), cluster_info_public: None });
         world.state.last_event
     };
     let first = record(LinkCondition::Unreachable, "refused");

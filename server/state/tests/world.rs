@@ -171,6 +171,7 @@ pub(crate) fn spec(cluster: &str) -> ClusterSpec {
             pool("queue", Role::Worker, Admission::Approve),
         ],
         kubeadm: BTreeMap::new(),
+        cluster_info_closed: false,
         link: None,
     }
 }

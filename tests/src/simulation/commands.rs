@@ -285,6 +285,7 @@ fn spec(name: &str, value: u32) -> ClusterSpec {
             pool("workers", Role::Worker, Admission::Token),
         ],
         kubeadm: BTreeMap::new(),
+        cluster_info_closed: false,
         link: None,
     }
 }

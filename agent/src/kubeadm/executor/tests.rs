@@ -286,8 +286,13 @@ async fn no_argument_of_any_program_is_a_secret() {
 #[tokio::test]
 async fn a_custodian_applies_from_standard_input_closes_cluster_info_and_deletes() {
     let host = Arc::new(FakeHost::default());
-    let payload =
-        Payload { manifest: Zeroizing::new(b"objects".to_vec()), close_cluster_info: true, ..Payload::default() };
+    let binding = ObjectName { kind: "clusterrolebinding".to_owned(), namespace: String::new(), name: "b".to_owned() };
+    let payload = Payload {
+        manifest: Zeroizing::new(b"objects".to_vec()),
+        delete: vec![binding],
+        close_cluster_info: true,
+        ..Payload::default()
+    };
     execute(&host, mk_job(Verb::Apply, Mode::Fresh, payload)).await;
     let name = ObjectName { kind: "secret".to_owned(), namespace: "kube-system".to_owned(), name: "a".to_owned() };
     let payload = Payload { delete: vec![name], ..Payload::default() };
@@ -298,6 +303,7 @@ async fn a_custodian_applies_from_standard_input_closes_cluster_info_and_deletes
         host.calls(),
         [
             format!("{start} apply --server-side --force-conflicts -f -"),
+            format!("{start} delete clusterrolebinding b --ignore-not-found --wait=false"),
             format!(
                 "{start} delete rolebinding kubeadm:bootstrap-signer-clusterinfo -n kube-public --ignore-not-found"
             ),

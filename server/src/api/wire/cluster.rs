@@ -43,6 +43,11 @@ pub fn render(state: &State, cluster: &Cluster, now_ms: u64) -> Wire {
         warnings: cluster_spec::warnings(cluster, now_ms),
         link: cluster.link.as_ref().map(|link| format!("{:?}", link.condition)).unwrap_or_default(),
         link_message: cluster.link.as_ref().map(|link| link.message.clone()).unwrap_or_default(),
+        cluster_info: match cluster.link.as_ref().and_then(|link| link.cluster_info_public) {
+            Some(true) => "public".into(),
+            Some(false) => "closed".into(),
+            None => String::new(),
+        },
         link_since: cluster.link.as_ref().and_then(|link| timestamp(link.since_ms)),
     }
 }

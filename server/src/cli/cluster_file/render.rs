@@ -27,6 +27,7 @@ pub(super) fn spec_of(file: ClusterFile) -> Result<wire::ClusterSpec, Failure> {
         kubeadm_kubelet_json: json_of(spec.kubeadm.kubelet)?,
         access: word(kubernetes.access),
         csr_approval: word(kubernetes.csr_approval),
+        cluster_info: word(kubernetes.cluster_info),
     })
 }
 

@@ -95,7 +95,7 @@ fn an_unknown_key_is_named_with_its_place_and_what_was_meant() {
     check_refused(
         &FILE.replace("podSubnet", "podSubnets"),
         "cluster.yaml:5:62: unknown key \"podSubnets\"; did you mean \"podSubnet\"? (known here: version, endpoint, \
-         podSubnet, serviceSubnet, dnsDomain, access, csrApproval)\n  5 |   kubernetes: { version",
+         podSubnet, serviceSubnet, dnsDomain, access, csrApproval, clusterInfo)\n  5 |   kubernetes: { version",
     );
     check_refused(
         &FILE.replace("count: 3", "flavour: 3"),

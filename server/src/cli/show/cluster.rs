@@ -77,6 +77,16 @@ fn link(cluster: &Cluster) -> String {
     }
 }
 
+/// Who may read it, and where it differs, who should.
+fn cluster_info(cluster: &Cluster, spec: &ClusterSpec) -> String {
+    match (cluster.cluster_info.as_str(), spec.cluster_info.as_str()) {
+        ("", "closed") => "to be closed".into(),
+        ("public", "closed") => "public, although it is to be closed: see the RoleBindings of kube-public".into(),
+        ("public", _) => "public: everybody may read it (clusterInfo: closed takes that away)".into(),
+        (word, _) => word.to_owned(),
+    }
+}
+
 /// All that is known of a cluster, without its events.
 pub(in crate::cli) fn cluster_fields(cluster: &Cluster) -> Fields {
     let none = ClusterSpec::default();
@@ -89,6 +99,7 @@ pub(in crate::cli) fn cluster_fields(cluster: &Cluster) -> Fields {
         .add("Mode", cluster.mode.clone())
         .add("Link", link(cluster))
         .add("CSR approval", spec.csr_approval.clone())
+        .add("cluster-info", cluster_info(cluster, spec))
         .add("Custodian", cluster.custodian.clone())
         .add("Kubernetes", spec.kubernetes_version.clone())
         .add("Endpoint", spec.endpoint.clone())

@@ -4,16 +4,10 @@ use muster_state::{
     NodeId, TokenId,
     command::OpenErrand,
     limits,
-    record::{BootstrapTokenState, Cluster, ErrandKind, Node, Role},
+    record::{BootstrapTokenState, Cluster, ErrandKind},
 };
 
-use super::{
-    Planned, View,
-    join::{may_begin, token_of},
-};
-
-/// `kubeadm-certs` lives two hours; uploaded again well before, while control planes wait or join.
-pub(super) const CERTIFICATES_FRESH_MS: u64 = 90 * 60 * 1000;
+use super::{Planned, View};
 
 pub(super) fn plan(view: View<'_>, cluster: &Cluster) -> Vec<Planned> {
     let Some(custodian) = custodian(view, cluster) else { return Vec::new() };
@@ -51,16 +45,8 @@ fn tokens_in<'a>(
     of_cluster.filter(move |token| token.state == state).map(|token| token.id.clone()).filter(is_own)
 }
 
+/// Through a link the leader uploads it itself.
 fn upload_is_due(view: View<'_>, cluster: &Cluster) -> bool {
-    let is_stale = view.now_ms.saturating_sub(cluster.certificates_uploaded_ms) >= CERTIFICATES_FRESH_MS;
-    is_stale && view.state.nodes_of(&cluster.id).any(|node| needs_certificates(view, cluster, node))
-}
-
-/// A control plane that will read `kubeadm-certs`, or reads it now.
-fn needs_certificates(view: View<'_>, cluster: &Cluster, node: &Node) -> bool {
-    let Some(place) = node.placement().filter(|place| place.role == Role::ControlPlane) else { return false };
-    let direct = cluster.spec.pool(&place.pool).is_some_and(|pool| pool.certificates_direct);
-    let waits = may_begin(node) && token_of(view.state, node).is_some();
-    let joins = !node.steps.is_empty() && !node.has_joined();
-    !direct && (waits || joins)
+    let is_stale = view.now_ms.saturating_sub(cluster.certificates_uploaded_ms) >= limits::CERTIFICATES_FRESH_MS;
+    is_stale && cluster.spec.link.is_none() && view.state.is_join_window_open(&cluster.id, view.now_ms)
 }

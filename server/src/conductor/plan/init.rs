@@ -5,7 +5,7 @@ use muster_state::{
     record::{Cluster, Node, Origin, PermitKind, Role, Verb},
 };
 
-use super::{Planned, View, join::may_begin};
+use super::{Planned, View};
 
 pub(super) fn plan(view: View<'_>, cluster: &Cluster) -> Option<Planned> {
     if cluster.initialised || cluster.origin == Origin::Imported {
@@ -16,7 +16,7 @@ pub(super) fn plan(view: View<'_>, cluster: &Cluster) -> Option<Planned> {
         let node = candidate(view, cluster)?.id.clone();
         return Some(Planned::Grant(GrantPermit { cluster: cluster.id.clone(), kind: PermitKind::Init, node }));
     };
-    let node = view.state.nodes.get(holder).filter(|node| may_begin(node))?;
+    let node = view.state.nodes.get(holder).filter(|node| node.may_begin())?;
     if permit.attempt != node.attempt + 1 {
         // An operator let it try again: the same holder, a new attempt.
         let node = node.id.clone();
@@ -29,7 +29,7 @@ pub(super) fn plan(view: View<'_>, cluster: &Cluster) -> Option<Planned> {
 /// The node an operator named with `--first`; else the one that owns the endpoint's address, waited for if the cluster
 /// file says that there is one; else the lowest id.
 fn candidate<'a>(view: View<'a>, cluster: &'a Cluster) -> Option<&'a Node> {
-    let ready = || view.state.nodes_of(&cluster.id).filter(|node| is_control_plane(node) && may_begin(node));
+    let ready = || view.state.nodes_of(&cluster.id).filter(|node| is_control_plane(node) && node.may_begin());
     let named =
         |name: &muster_state::NodeName| ready().find(|node| node.placement().is_some_and(|place| place.name == *name));
     if let Some(first) = &cluster.first {

@@ -3,6 +3,7 @@
 use muster_state::{
     State,
     command::Instruct,
+    limits,
     record::{BootstrapToken, BootstrapTokenState, Cluster, Node, Role, Verb},
 };
 
@@ -17,7 +18,7 @@ pub(super) fn plan(view: View<'_>, cluster: &Cluster) -> Vec<Planned> {
     if !cluster.initialised || view.state.custodian(&cluster.id).is_none() {
         return Vec::new();
     }
-    let waiting = view.state.nodes_of(&cluster.id).filter(|node| may_begin(node));
+    let waiting = view.state.nodes_of(&cluster.id).filter(|node| node.may_begin() && !node.finds_its_name_taken());
     waiting.filter_map(|node| next(view, cluster, node)).collect()
 }
 
@@ -46,16 +47,6 @@ fn next(view: View<'_>, cluster: &Cluster, node: &Node) -> Option<Planned> {
     Some(Planned::Instruct(Instruct { node: node.id.clone(), steps, token: Some(token.id.clone()) }))
 }
 
-/// Admitted, holding a key of this fleet, judged fit, nothing under way and nothing held against it.
-pub(super) fn may_begin(node: &Node) -> bool {
-    node.placement().is_some()
-        && node.is_proven()
-        && node.locked.is_none()
-        && node.preflight_passed
-        && node.steps.is_empty()
-        && node.failure.is_none()
-}
-
 /// The token made for the node's coming attempt, unless it has run out or was ended.
 pub(super) fn token_of<'a>(state: &'a State, node: &Node) -> Option<&'a BootstrapToken> {
     let token = state.bootstrap_tokens.get(node.bootstrap_token.as_ref()?)?;
@@ -66,7 +57,7 @@ pub(super) fn token_of<'a>(state: &'a State, node: &Node) -> Option<&'a Bootstra
 pub(super) fn certificates_are_there(view: View<'_>, cluster: &Cluster, node: &Node) -> bool {
     let direct =
         node.placement().and_then(|place| cluster.spec.pool(&place.pool)).is_some_and(|pool| pool.certificates_direct);
-    direct || view.now_ms.saturating_sub(cluster.certificates_uploaded_ms) < super::errands::CERTIFICATES_FRESH_MS
+    direct || view.now_ms.saturating_sub(cluster.certificates_uploaded_ms) < limits::CERTIFICATES_FRESH_MS
 }
 
 fn has_etcd_phase(cluster: &Cluster) -> bool {

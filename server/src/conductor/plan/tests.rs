@@ -69,6 +69,7 @@ impl World {
             key_algorithm: "ECDSA-P256".into(),
             pools: vec![mk_pool("cp", Role::ControlPlane, &cps), mk_pool("w", Role::Worker, &ws)],
             kubeadm: BTreeMap::new(),
+            cluster_info_closed: false,
             link: None,
         };
         let mut world = Self {

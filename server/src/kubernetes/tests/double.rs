@@ -82,6 +82,9 @@ pub(super) struct Double {
 pub(super) const NODES: &str = "/api/v1/nodes";
 pub(super) const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 pub(super) const SECRETS: &str = "/api/v1/namespaces/kube-system/secrets";
+pub(super) const PUBLIC_BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-public/rolebindings";
+/// kubeadm's, by which everybody reads `cluster-info`.
+pub(super) const EVERYBODY: &str = "kubeadm:bootstrap-signer-clusterinfo";
 
 impl Double {
     /// Serves with a certificate of `pki` and lets in who shows one of it.
@@ -94,6 +97,7 @@ impl Double {
             changed: watch::Sender::new(0),
             port,
         };
+        double.put(PUBLIC_BINDINGS, json!({ "metadata": { "name": EVERYBODY } }));
         let acceptor = TlsAcceptor::from(Arc::new(tls(pki)));
         let served = double.clone();
         tokio::spawn(async move {
@@ -126,7 +130,8 @@ impl Double {
         self.objects().signer = signer;
     }
 
-    /// Calls so far, as `METHOD path`; those that try only are `DRY METHOD path`.
+    /// Calls so far, as `METHOD path`; those that try only are `DRY METHOD path`, those without a certificate
+    /// `METHOD path by anybody`.
     pub(super) fn calls(&self) -> Vec<String> {
         self.objects().calls.clone()
     }
@@ -229,12 +234,17 @@ async fn answer(
 ) -> Response {
     let path = uri.path().to_owned();
     let dry = if uri.query().is_some_and(|query| query.contains("dryRun=All")) { "DRY " } else { "" };
-    double.objects().calls.push(format!("{dry}{method} {path}"));
+    let by = if groups.is_none() { " by anybody" } else { "" };
+    double.objects().calls.push(format!("{dry}{method} {path}{by}"));
     let fault = *double.fault.borrow();
     match fault {
         Fault::Silent => std::future::pending().await,
         Fault::Status(code) => return status(code, "a fault was asked for"),
         Fault::None | Fault::WatchesEnd | Fault::WatchesExpire | Fault::ConflictOnce => {}
+    }
+    if groups.is_none() && (&method, path.as_str()) == (&Method::GET, CLUSTER_INFO) {
+        let is_public = double.get(PUBLIC_BINDINGS, EVERYBODY).is_some();
+        return if is_public { shown(&json!({ "kind": "ConfigMap" })) } else { status(403, "forbidden") };
     }
     let Some(groups) = groups else { return status(401, "Unauthorized") };
     if path == "/version" {
@@ -251,6 +261,12 @@ async fn answer(
             approve(&double, &body, fault)
         }
         (&Method::GET, CLUSTER_INFO) => secrets::cluster_info(&double, signer),
+        (&Method::DELETE, path) if path.starts_with(PUBLIC_BINDINGS) => {
+            match double.remove(PUBLIC_BINDINGS, path.rsplit('/').next().unwrap_or_default()) {
+                Some(_) => shown(&json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" })),
+                None => status(404, "not found"),
+            }
+        }
         (_, path) if path.starts_with(SECRETS) => secrets::answer(&double, &method, path, query, &body),
         _ => status(403, "forbidden"),
     }

@@ -229,21 +229,31 @@ fn limits_of_its_rights(lab: &Lab, world: &World) {
         lab.kubectl(None, &asked, object)
     };
     let (token, own) = ("bootstrap.kubernetes.io/token", "system:bootstrappers:muster:prod:worker");
+    let mut groupless = secret("bootstrap-token-abcdef", token, own);
+    groupless["stringData"].as_object_mut().unwrap().remove("auth-extra-groups");
     for bad in [
-        secret("kubeadm-certs", "Opaque", own),
+        secret("anything", "Opaque", own),
+        groupless.clone(),
         secret("bootstrap-token-abcdef", token, "system:bootstrappers:kubeadm:default-node-token"),
         secret("bootstrap-token-abcdef", token, "system:bootstrappers:muster:other:worker"),
     ] {
         let refused = create(&bad).unwrap_err();
         assert!(refused.contains("Muster makes bootstrap tokens"), "{refused}");
     }
-    create(&secret("bootstrap-token-abcdef", token, own)).unwrap();
-    lab.apply(&secret("bootstrap-token-fedcba", "Opaque", own));
+    groupless["stringData"].as_object_mut().unwrap().remove("usage-bootstrap-authentication");
+    groupless["metadata"]["name"] = "bootstrap-token-nothing".into();
     let delete = |name: &str| {
         let asked = ["-n", "kube-system", "delete", "secret", name, "--as=muster:server:1", "--as-group=muster:link"];
         lab.kubectl(None, &asked, &Value::Null)
     };
+    create(&groupless).unwrap();
+    delete("kubeadm-certs").unwrap();
+    create(&secret("kubeadm-certs", "Opaque", own)).unwrap();
+    create(&secret("bootstrap-token-abcdef", token, own)).unwrap();
+    lab.apply(&secret("bootstrap-token-fedcba", "Opaque", own));
     assert!(delete("bootstrap-token-fedcba").unwrap_err().contains("touches bootstrap tokens"));
-    delete("bootstrap-token-abcdef").unwrap();
+    for own in ["bootstrap-token-abcdef", "bootstrap-token-nothing", "kubeadm-certs"] {
+        delete(own).unwrap();
+    }
     assert_eq!(world.condition(), Some(LinkCondition::Connected));
 }

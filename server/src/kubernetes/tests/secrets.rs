@@ -8,7 +8,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::double::{Double, SECRETS, shown, status};
-use crate::kubeadm::{jws, token::BootstrapToken};
+use crate::kubeadm::{certs_secret::NAME as CERTIFICATES, jws, token::BootstrapToken};
 
 pub(super) const CLUSTER_INFO: &str = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
 const GROUP_PREFIX: &str = "system:bootstrappers:muster:prod:";
@@ -40,7 +40,7 @@ pub(super) fn answer(double: &Double, method: &Method, path: &str, query: &str, 
         (&Method::POST, Some(_)) => status(409, "already exists"),
         (&Method::PUT | &Method::DELETE, None) => status(404, "not found"),
         (&Method::PUT | &Method::DELETE, Some(before)) if !is_own(&before) => denied(),
-        (&Method::POST | &Method::PUT, _) if !is_own(&sent) || sent["data"]["expiration"].is_null() => denied(),
+        (&Method::POST | &Method::PUT, _) if !is_own(&sent) || !ends(&sent) => denied(),
         (&Method::POST | &Method::PUT, _) => {
             double.put(SECRETS, sent);
             shown(&double.get(SECRETS, &name).unwrap())
@@ -60,10 +60,19 @@ fn text(secret: &Value, field: &str) -> String {
     String::from_utf8(STANDARD.decode(encoded).unwrap_or_default()).unwrap_or_default()
 }
 
+fn ends(secret: &Value) -> bool {
+    secret["metadata"]["name"] == CERTIFICATES || !secret["data"]["expiration"].is_null()
+}
+
 fn is_own(secret: &Value) -> bool {
-    secret["type"] == "bootstrap.kubernetes.io/token"
-        && secret["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("bootstrap-token-"))
-        && text(secret, "auth-extra-groups").starts_with(GROUP_PREFIX)
+    let name = secret["metadata"]["name"].as_str().unwrap_or_default();
+    let groups = text(secret, "auth-extra-groups");
+    let is_useless = || {
+        let fields = secret["data"].as_object();
+        groups.is_empty() && fields.is_some_and(|all| all.keys().all(|key| !key.starts_with("usage-bootstrap-")))
+    };
+    let is_token = secret["type"] == "bootstrap.kubernetes.io/token" && name.starts_with("bootstrap-token-");
+    name == CERTIFICATES || (is_token && (groups.starts_with(GROUP_PREFIX) || is_useless()))
 }
 
 /// With a signature of each token that wants one, as it is now.

@@ -97,7 +97,8 @@ async fn somebody_elses_secret_of_a_tokens_name_stays_and_the_token_is_given_up(
     world.until_condition(LinkCondition::Failing).await;
     let (_, id) = world.worker("machine-w1", "w1").await;
     let name = format!("bootstrap-token-{id}");
-    let foreign = json!({ "metadata": { "name": name }, "type": "bootstrap.kubernetes.io/token", "data": {} });
+    let data = json!({ "usage-bootstrap-authentication": "dHJ1ZQ==" });
+    let foreign = json!({ "metadata": { "name": name }, "type": "bootstrap.kubernetes.io/token", "data": data });
     double.put(SECRETS, foreign);
     let there = double.get(SECRETS, &name);
     double.fault(Fault::None);

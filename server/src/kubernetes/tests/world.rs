@@ -14,8 +14,8 @@ use muster_state::{
     },
     facts::{Facts, Preflight},
     record::{
-        BootstrapTokenState, Certificate, ClusterSpec, CsrApproval, Link, LinkCondition, Node, Observation, Origin,
-        PermitKind, Purpose, Verb,
+        BootstrapTokenState, Certificate, Cluster, ClusterSpec, CsrApproval, Link, LinkCondition, Node, Observation,
+        Origin, PermitKind, Purpose, Verb,
     },
 };
 use rcgen::{DnType, KeyPair};
@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     api::fixture::{CLUSTER, key_of, mk_enrol, mk_spec},
     clock::now_ms,
+    kubeadm::certificate_key::CertificateKey,
     kubernetes,
     operations::{Unsealed, cluster_pki, founded::Founded, mint_token, urls::Places, vault::Secret},
     pki::{ClusterPki, KeyAlgorithm},
@@ -119,18 +120,40 @@ impl World {
         mint_token::run(&self.server, &ClusterId::from(CLUSTER), purpose, 3_600_000).await.unwrap()
     }
 
+    /// A backup control plane, likewise.
+    pub(super) async fn control_plane(&self, id: &str, name: &str) -> (NodeId, TokenId) {
+        let node = admit(&self.server, id, "cp", name).await;
+        let cluster = ClusterId::from(CLUSTER);
+        let token = mint_token::run(&self.server, &cluster, Purpose::Node(node.clone()), mint_token::NODE_TOKEN_TTL_MS);
+        (node.clone(), token.await.unwrap())
+    }
+
     /// It is told to join, once its token is there.
     pub(super) async fn joins(&self, node: &NodeId, token: &TokenId) {
+        self.is_told(node, token, vec![Verb::JoinWorker, Verb::WaitReady]).await;
+    }
+
+    /// It is told these steps, once its token is there.
+    pub(super) async fn is_told(&self, node: &NodeId, token: &TokenId, steps: Vec<Verb>) {
         self.until_token(token, BootstrapTokenState::Present).await;
-        let steps = vec![Verb::JoinWorker, Verb::WaitReady];
         self.server.ledger.propose(Instruct { node: node.clone(), steps, token: Some(token.clone()) }).await.unwrap();
     }
 
     /// It reports that it has joined, and that its Node is Ready.
     pub(super) async fn has_joined(&self, node: &NodeId) {
-        for step in [Verb::JoinWorker, Verb::WaitReady] {
-            succeed(&self.server, node, step).await;
+        self.has_done(node, &[Verb::JoinWorker, Verb::WaitReady]).await;
+    }
+
+    /// It reports these steps as done.
+    pub(super) async fn has_done(&self, node: &NodeId, steps: &[Verb]) {
+        for step in steps {
+            succeed(&self.server, node, *step).await;
         }
+    }
+
+    /// What the cluster's record says now.
+    pub(super) fn cluster(&self) -> Cluster {
+        self.state(|state| state.clusters[&ClusterId::from(CLUSTER)].clone())
     }
 
     /// The token as a machine would use it.
@@ -146,6 +169,7 @@ async fn create(server: &Unsealed, pki: &ClusterPki, endpoint: &str) {
     let id = ClusterId::from(CLUSTER);
     let keys = server.keys().unwrap();
     let stored = cluster_pki::store(&keys.sealer, &id, pki).unwrap();
+    let key = CertificateKey::generate().unwrap();
     let link = Some(Link { csr_approval: CsrApproval::Muster });
     let create = CreateCluster {
         spec: ClusterSpec { endpoint: endpoint.into(), link, ..mk_spec() },
@@ -153,7 +177,7 @@ async fn create(server: &Unsealed, pki: &ClusterPki, endpoint: &str) {
         certificates: stored.certificates,
         service_account_public: stored.service_account_public,
         keys: stored.keys,
-        certificate_key: Secret::CertificateKey(&id).seal(&keys.sealer, 1, &[1; 32]).unwrap(),
+        certificate_key: Secret::CertificateKey(&id).seal(&keys.sealer, 1, key.expose().expose().as_bytes()).unwrap(),
         first_token: None,
         first_token_ttl_ms: 0,
         id,

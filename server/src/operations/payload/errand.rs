@@ -8,7 +8,7 @@ use super::{File, Payload, Records, init};
 use crate::{
     kubeadm::{
         group, link_rbac,
-        rbac::{CsrApproval, bindings},
+        rbac::{CsrApproval, KUBEADMS_APPROVALS, bindings, certificates_role},
         token_secret::{NAMESPACE, object_name},
     },
     operations::{Unsealed, token_object},
@@ -32,7 +32,8 @@ pub(super) fn render(server: &Unsealed, records: &Records, errand: &Errand) -> a
 }
 
 /// RBAC of Muster's own bootstrap groups, and where the cluster is linked, of the leader's link. Without a link that approves,
-/// the cluster itself approves the client certificates of these groups; such a token may then claim any node name.
+/// the cluster itself approves the client certificates of these groups; such a token may then claim any node name. With one, the
+/// cluster approves none.
 pub(super) fn custodian(records: &Records) -> anyhow::Result<Payload> {
     let (spec, mut items) = (&records.cluster.spec, Vec::new());
     let approval = match spec.link.map(|link| link.csr_approval) {
@@ -43,9 +44,16 @@ pub(super) fn custodian(records: &Records) -> anyhow::Result<Payload> {
         items.extend(bindings(&spec.name, role, approval)?);
     }
     if spec.link.is_some() {
+        // kubeadm makes it when it uploads kubeadm-certs, which in a linked cluster it does not.
+        items.push(certificates_role());
         items.extend(link_rbac::objects(&spec.name)?);
     }
-    Ok(Payload { manifest: list(items)?, ..Payload::default() })
+    let delete = match approval {
+        CsrApproval::Explicit => KUBEADMS_APPROVALS.map(|name| format!("clusterrolebinding//{name}")).to_vec(),
+        CsrApproval::Automatic => Vec::new(),
+    };
+    let close_cluster_info = spec.cluster_info_closed;
+    Ok(Payload { manifest: list(items)?, delete, close_cluster_info, ..Payload::default() })
 }
 
 fn apply_tokens(server: &Unsealed, records: &Records) -> anyhow::Result<Payload> {

@@ -16,6 +16,9 @@ use crate::{
 };
 
 const CONFIG: &str = "init.yaml";
+/// The leader uploads kubeadm-certs through its link, and only while somebody needs it. The second phase depends on the first: kubeadm
+/// refuses to skip one without the other.
+const LINKED_SKIPS: [&str; 2] = ["upload-certs", "show-join-command"];
 
 pub(super) fn render(server: &Unsealed, records: &Records) -> anyhow::Result<Payload> {
     let (rendered, scrub) = config(server, records)?;
@@ -60,7 +63,7 @@ pub(super) fn config(server: &Unsealed, records: &Records) -> anyhow::Result<(Re
         local_api: node_inputs::local_api(records)?,
         tokens,
         certificate_key: Some(certificate_key),
-        skip_phases: Vec::new(),
+        skip_phases: if spec.link.is_some() { LINKED_SKIPS.map(str::to_owned).to_vec() } else { Vec::new() },
         timeouts: Timeouts::default(),
         extra: extra(&records.cluster)?,
     };

@@ -78,6 +78,8 @@ impl CreateCluster {
             keys: self.keys,
             certificate_key: self.certificate_key,
             certificates_uploaded_ms: 0,
+            certificates_ending: false,
+            certificates_wanted_until_ms: 0,
             first_token,
             permits: BTreeMap::new(),
             initialised: self.origin == Origin::Imported,

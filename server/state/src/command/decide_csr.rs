@@ -47,7 +47,8 @@ impl DecideCsr {
             CsrDecision::Ignore => return Ok(decision),
         };
         let Some(id) = node else {
-            state.event(true, "CsrDenied", said(&self, &decision), Some(cluster), None);
+            let reason = if approved { "CsrApproved" } else { "CsrDenied" };
+            state.event(!approved, reason, said(&self, &decision), Some(cluster), None);
             return Ok(decision);
         };
         let judged = JudgedRequest {

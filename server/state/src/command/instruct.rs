@@ -49,6 +49,9 @@ impl Instruct {
         if !node.steps.is_empty() || node.failure.is_some() || !node.preflight_passed || !node.is_proven() {
             return Some("it is not ready to be instructed");
         }
+        if node.finds_its_name_taken() {
+            return Some("the cluster has a Ready Node of its name");
+        }
         if !self.fits_role(place.role) {
             return Some("these steps are not for its role");
         }

@@ -17,6 +17,9 @@ pub struct RecordLink {
     pub condition: LinkCondition,
     /// In a sentence.
     pub message: String,
+    /// Whether everybody may read `kube-public/cluster-info`, where that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_info_public: Option<bool>,
 }
 
 impl RecordLink {
@@ -25,12 +28,19 @@ impl RecordLink {
         let Some(cluster) = state.clusters.get_mut(&self.cluster) else {
             return Err(Refusal::not_found("cluster", &self.cluster));
         };
-        if cluster.link.as_ref().is_some_and(|link| link.condition == self.condition) {
+        let known = cluster.link.as_ref();
+        let public = self.cluster_info_public.or(known.and_then(|link| link.cluster_info_public));
+        if let Some(link) = cluster.link.as_mut().filter(|link| link.condition == self.condition) {
+            if link.cluster_info_public != public {
+                link.cluster_info_public = public;
+                state.changes.push(Change::Cluster(self.cluster));
+            }
             return Ok(());
         }
         let message = limits::clip(&self.message);
         let text = format!("{:?}: {message}", self.condition);
-        cluster.link = Some(LinkStatus { condition: self.condition, message, since_ms: context.now_ms });
+        let (condition, since_ms) = (self.condition, context.now_ms);
+        cluster.link = Some(LinkStatus { condition, message, since_ms, cluster_info_public: public });
         let (warning, reason) = match self.condition {
             LinkCondition::Connected => (false, "LinkUp"),
             LinkCondition::Unreachable
@@ -42,7 +52,8 @@ impl RecordLink {
             | LinkCondition::NoKey => (true, "LinkDown"),
         };
         state.event(warning, reason, text, Some(self.cluster.clone()), None);
-        state.changes.push(Change::Cluster(self.cluster));
+        // Nodes that wait say what the link says.
+        state.refresh_cluster(&self.cluster);
         Ok(())
     }
 }

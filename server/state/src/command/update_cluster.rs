@@ -81,6 +81,15 @@ fn check_frozen(old: &ClusterSpec, new: &ClusterSpec, initialised: bool) -> Resu
         let problem = "can't be changed once the cluster has a control plane: that is when the leader's rights are installed";
         return Err(Refusal::invalid("spec.kubernetes.access", problem));
     }
+    if initialised && new.link.is_none() && old.cluster_info_closed != new.cluster_info_closed {
+        let problem = "of a detached cluster it can't be changed once there is a control plane; \
+                       `kubectl -n kube-public delete rolebinding kubeadm:bootstrap-signer-clusterinfo` closes it";
+        return Err(Refusal::invalid("spec.kubernetes.clusterInfo", problem));
+    }
+    if initialised && old.cluster_info_closed && !new.cluster_info_closed {
+        let problem = "is closed and is not opened again by Muster; `kubeadm init phase bootstrap-token` on a control plane does";
+        return Err(Refusal::invalid("spec.kubernetes.clusterInfo", problem));
+    }
     for (field, was, is, is_frozen) in frozen {
         if is_frozen && was != is {
             return Err(Refusal::invalid(field, format!("is {was:?} and can't be changed any more")));
@@ -105,6 +114,10 @@ pub(super) fn check_spec(spec: &ClusterSpec) -> Result<(), Refusal> {
         if pool.role == Role::ControlPlane && pool.admission == Admission::Token {
             let problem = "a control plane receives CA keys: admission must be approve or bound";
             return Err(Refusal::invalid(&format!("{field}.admission"), problem));
+        }
+        if spec.cluster_info_closed && pool.discovery != "file" {
+            let problem = "must be file: clusterInfo is closed, so that nobody can discover the cluster by token";
+            return Err(Refusal::invalid(&format!("{field}.discovery"), problem));
         }
         if pool.nodes.len() > limits::NAMED_NODES_MAX {
             return Err(Refusal::Full { what: format!("{field}.nodes"), limit: limits::NAMED_NODES_MAX as u64 });

@@ -46,7 +46,7 @@ impl State {
         }
         match claim.user.strip_prefix(NODE_USER) {
             Some(name) if claim.signer == SERVING_SIGNER => self.of_kubelet(cluster, name, claim),
-            // A kubelet renews what it shows to API servers for its own name: the cluster's own approver sees to that.
+            Some(name) if claim.signer == CLIENT_SIGNER => self.of_renewal(cluster, name, claim),
             Some(_) | None => Judgement::of(CsrDecision::Ignore),
         }
     }
@@ -102,6 +102,18 @@ impl State {
         }
     }
 
+    /// A kubelet renews what it shows to API servers: for its own name and nothing else. One that Muster does not know, because it
+    /// joined by a printed line, must not lose its certificate for that; it gets no more than it has.
+    fn of_renewal(&self, cluster: &Cluster, name: &str, claim: &CsrClaim) -> Judgement {
+        let node = NodeName::parse(name).ok().and_then(|name| self.name_holder(&cluster.id, &name));
+        let decision = match (node.filter(|node| node.locked.is_some()), why_not_a_renewal(claim, name)) {
+            (Some(_), _) => deny(format!("node {name} is locked")),
+            (None, Some(why)) => deny(why),
+            (None, None) => CsrDecision::Approve,
+        };
+        node.map_or_else(|| Judgement::of(decision.clone()), |node| Judgement::about(node, None, decision.clone()))
+    }
+
     fn of_kubelet(&self, cluster: &Cluster, name: &str, claim: &CsrClaim) -> Judgement {
         let node = NodeName::parse(name).ok().and_then(|name| self.name_holder(&cluster.id, &name));
         let Some((node, place)) = node.and_then(|node| Some((node, node.placement()?))) else {
@@ -132,6 +144,23 @@ fn why_not_a_kubelets(claim: &CsrClaim, cluster: &Cluster, place: &Placement) ->
         Some(format!("its subject is not {user} in {NODES}"))
     } else if !content.dns_names.is_empty() || !content.addresses.is_empty() || !content.others.is_empty() {
         Some("it asks for more than a name".into())
+    } else {
+        None
+    }
+}
+
+/// Anything in which it is not what a kubelet's certificate manager asks for when its certificate grows old.
+fn why_not_a_renewal(claim: &CsrClaim, name: &str) -> Option<&'static str> {
+    let Some(content) = claim.content.as_ref().filter(|_| claim.is_bounded()) else {
+        return Some("it holds no certificate request that can be read");
+    };
+    let groups = [NODES, "system:authenticated"].map(str::to_owned);
+    if claim.groups != BTreeSet::from(groups) || !is_subject(content, &format!("{NODE_USER}{name}")) {
+        Some("its subject or its requester is not that node")
+    } else if !are_usages(claim, "client auth") {
+        Some("its usages are not those of a kubelet's client certificate")
+    } else if !content.dns_names.is_empty() || !content.addresses.is_empty() || !content.others.is_empty() {
+        Some("it asks for more than a name")
     } else {
         None
     }

@@ -114,6 +114,10 @@ pub struct ClusterSpec {
     /// a detached cluster, as before there were others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<Link>,
+    /// Nobody without credentials may read `kube-public/cluster-info`: kubeadm's binding for it is taken away. Discovery by
+    /// token can't work then.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub cluster_info_closed: bool,
 }
 
 impl ClusterSpec {
@@ -220,8 +224,14 @@ pub struct Cluster {
     pub keys: BTreeMap<String, SealedSecret>,
     /// The certificate key (32 bytes) of the present join window, sealed.
     pub certificate_key: SealedSecret,
-    /// When `kubeadm-certs` was last uploaded under that key; 0: never.
+    /// When `kubeadm-certs` was last uploaded under that key; 0: never, or it is to be gone.
     pub certificates_uploaded_ms: u64,
+    /// The join window has ended, and `kubeadm-certs` may still be in the cluster: the leader deletes it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub certificates_ending: bool,
+    /// Until then the join window is open for a control plane without an agent.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub certificates_wanted_until_ms: u64,
     /// The token made with the cluster, which `kubeadm init` creates.
     pub first_token: Option<TokenId>,
     /// Serial steps.

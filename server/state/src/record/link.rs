@@ -63,6 +63,9 @@ pub struct LinkStatus {
     pub message: String,
     /// Since when the word holds.
     pub since_ms: u64,
+    /// Whether everybody may read `kube-public/cluster-info`; `None` while that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_info_public: Option<bool>,
 }
 
 /// What became of a node's certificate request.

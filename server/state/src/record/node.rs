@@ -372,17 +372,6 @@ impl Node {
         self.steps.iter().find(|step| step.state != StepState::Done)
     }
 
-    /// All steps of its attempt that join it (all but waiting for Ready) are done.
-    pub fn has_joined(&self) -> bool {
-        self.steps.iter().any(|step| step.verb.makes_member())
-            && self.steps.iter().all(|step| step.state == StepState::Done || step.verb == Verb::WaitReady)
-    }
-
-    /// Nothing of its attempt goes on after a failure: the attempt is over, or rests at the step that failed.
-    pub fn has_stopped(&self) -> bool {
-        self.steps.is_empty() || self.current_step().is_some_and(|step| step.state == StepState::Failed)
-    }
-
     /// That key is, or is about to be, its identity.
     pub fn owns_key(&self, key: &Digest) -> bool {
         self.identity.key == *key || self.identity.next.as_ref().is_some_and(|next| next.key == *key)

@@ -15,6 +15,10 @@ use crate::operations::OperationError;
 const LINKED: &str = "linked";
 /// A custodian acts for the cluster.
 const DETACHED: &str = "detached";
+/// Everybody may read `cluster-info`, as kubeadm leaves it.
+const OPEN: &str = "open";
+/// Nobody without credentials may.
+const CLOSED: &str = "closed";
 /// Names of the trees that are merged into what is rendered.
 const TREES: [&str; 4] = ["init", "cluster", "join", "kubelet"];
 
@@ -40,6 +44,14 @@ pub fn parse(wire: Option<Wire>) -> Result<ClusterSpec, OperationError> {
         dns_domain: wire.dns_domain,
         key_algorithm: wire.key_algorithm,
         link: link(&wire.access, &wire.csr_approval)?,
+        cluster_info_closed: match wire.cluster_info.as_str() {
+            "" | OPEN => false,
+            CLOSED => true,
+            other => {
+                let problem = format!("{other:?} is neither open nor closed");
+                return Err(OperationError::invalid("spec.kubernetes.clusterInfo", problem));
+            }
+        },
     })
 }
 
@@ -115,5 +127,6 @@ pub fn render(spec: &ClusterSpec) -> Wire {
         kubeadm_kubelet_json: kubelet,
         access: if spec.link.is_some() { LINKED } else { DETACHED }.into(),
         csr_approval: spec.link.map(|link| link.csr_approval.word().to_owned()).unwrap_or_default(),
+        cluster_info: if spec.cluster_info_closed { CLOSED } else { OPEN }.into(),
     }
 }

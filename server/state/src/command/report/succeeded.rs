@@ -46,13 +46,18 @@ fn others_go_on(state: &mut State, at: &At<'_>, place: &Placement, members: Opti
 fn initialised(state: &mut State, cluster: &ClusterId, now_ms: u64) {
     let Some(record) = state.clusters.get_mut(cluster) else { return };
     record.initialised = true;
-    record.certificates_uploaded_ms = now_ms;
+    // Through a link the leader uploads `kubeadm-certs` itself, and only while somebody needs it.
+    if record.spec.link.is_none() {
+        record.certificates_uploaded_ms = now_ms;
+    }
+    let closed = record.spec.cluster_info_closed;
     let first = record.first_token.clone().and_then(|id| state.bootstrap_tokens.get_mut(&id));
     if let Some(token) = first.filter(|token| token.expires_ms == 0) {
         // `kubeadm init` has made it, even if it was revoked meanwhile: then its deletion follows.
         token.expires_ms = now_ms.saturating_add(token.ttl_ms);
         if token.state == BootstrapTokenState::Minted {
-            token.state = BootstrapTokenState::Present;
+            // Nobody could discover the cluster with it.
+            token.state = if closed { BootstrapTokenState::Ending } else { BootstrapTokenState::Present };
         }
     }
     state.event(false, "ClusterInitialised", "the first control plane is up".into(), Some(cluster.clone()), None);

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use muster_state::{
     Command, Reply,
     command::{
-        CompareTokens, DecideCsr, DropEtcdLearner, EndEtcdRemoval, EtcdSeen, MoveTokens, ObserveEtcd, ObserveNodes,
-        RecordLink, RemoveEtcdMember, TokenStep, UpdateCluster,
+        CertificatesStep, CompareTokens, DecideCsr, DropEtcdLearner, EndEtcdRemoval, EtcdSeen, ExtendJoinWindow,
+        MoveCertificates, MoveTokens, ObserveEtcd, ObserveNodes, RecordLink, RemoveEtcdMember, TokenStep,
+        UpdateCluster,
     },
     csr::{CsrClaim, CsrContent, CsrDecision},
     record::{
@@ -87,6 +88,7 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
     let linked = ClusterSpec { link, ..world::spec("c1") };
     let decide =
         |claim| DecideCsr { cluster: "c1".into(), uid: "u-1".into(), name: "csr-x".into(), digest: digest(6), claim };
+    let certificates = |to| plain(MoveCertificates { cluster: "c1".into(), to });
     let tokens = |to| plain(MoveTokens { cluster: "c1".into(), tokens: vec!["b1".into()], to });
     let mut all = vec![
         (
@@ -95,6 +97,16 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
                 cluster: "c1".into(),
                 condition: LinkCondition::Unreachable,
                 message: "refused".into(),
+                cluster_info_public: None,
+            }),
+        ),
+        (
+            "RecordLink-with-cluster-info",
+            plain(RecordLink {
+                cluster: "c1".into(),
+                condition: LinkCondition::Connected,
+                message: String::new(),
+                cluster_info_public: Some(true),
             }),
         ),
         ("ObserveNodes", plain(ObserveNodes { cluster: "c1".into(), nodes })),
@@ -117,7 +129,18 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
         ("MoveTokens-offered", tokens(TokenStep::Offered)),
         ("MoveTokens-present", tokens(TokenStep::Present)),
         ("MoveTokens-deleted", tokens(TokenStep::Deleted)),
-        ("UpdateCluster-linked", plain(UpdateCluster { id: "c1".into(), revision: 3, spec: linked })),
+        ("MoveCertificates-uploaded", certificates(CertificatesStep::Uploaded)),
+        ("MoveCertificates-removed", certificates(CertificatesStep::Removed)),
+        ("ExtendJoinWindow", plain(ExtendJoinWindow { cluster: "c1".into(), ttl_ms: 3_600_000 })),
+        ("UpdateCluster-linked", plain(UpdateCluster { id: "c1".into(), revision: 3, spec: linked.clone() })),
+        (
+            "UpdateCluster-closed",
+            plain(UpdateCluster {
+                id: "c1".into(),
+                revision: 4,
+                spec: ClusterSpec { cluster_info_closed: true, ..linked },
+            }),
+        ),
     ];
     all.extend(etcd_commands());
     all
@@ -138,5 +161,7 @@ pub(super) fn replies() -> Vec<(&'static str, Reply)> {
         ("RemoveEtcdMember", Reply::RemoveEtcdMember(())),
         ("EndEtcdRemoval", Reply::EndEtcdRemoval(())),
         ("CompareTokens", Reply::CompareTokens(())),
+        ("MoveCertificates", Reply::MoveCertificates(())),
+        ("ExtendJoinWindow", Reply::ExtendJoinWindow(())),
     ]
 }

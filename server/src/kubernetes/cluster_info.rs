@@ -1,0 +1,92 @@
+//! Whether everybody may read `kube-public/cluster-info`: looked at as everybody would, and closed where the cluster file says so.
+
+use std::{convert::Infallible, time::Duration};
+
+use http::{Method, Request};
+use kube::Client;
+use muster_state::{
+    Change, ClusterId, State,
+    command::RecordLink,
+    record::{Cluster, LinkCondition},
+};
+
+use super::{follow::answer, trouble::Trouble};
+use crate::operations::Unsealed;
+
+/// Somebody may open it again: looked at this often.
+const TICK: Duration = Duration::from_secs(600);
+/// What everybody asks for.
+const OBJECT: &str = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
+/// kubeadm's binding that lets everybody (kubeadm cmd/phases/bootstraptoken/clusterinfo).
+const BINDING: &str =
+    "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-public/rolebindings/kubeadm:bootstrap-signer-clusterinfo";
+
+/// Looks, closes and tells, until something goes wrong. `everybody` shows no certificate.
+pub(super) async fn keep(
+    client: &Client,
+    everybody: &Client,
+    server: &Unsealed,
+    id: &ClusterId,
+) -> Result<Infallible, Trouble> {
+    loop {
+        let mut public = is_public(everybody).await?;
+        let closes = public && server.ledger.read(|state| is_to_be_closed(state, id));
+        if closes {
+            close(client).await?;
+            public = is_public(everybody).await?;
+        }
+        tell(server, id, public).await?;
+        tokio::select! {
+            () = tokio::time::sleep(TICK) => {}
+            // What could not be closed, because another binding opens it as well, is not tried without end.
+            asked = until_asked(server, id), if public && !closes => asked?,
+        }
+    }
+}
+
+fn is_to_be_closed(state: &State, id: &ClusterId) -> bool {
+    state.clusters.get(id).is_some_and(|cluster| cluster.spec.cluster_info_closed)
+}
+
+async fn until_asked(server: &Unsealed, id: &ClusterId) -> Result<(), Trouble> {
+    let mut watch = server.ledger.watch();
+    while !server.ledger.read(|state| is_to_be_closed(state, id)) {
+        let concerns = |change: &Change| matches!(change, Change::Cluster(changed) if changed == id);
+        watch.until(concerns).await.map_err(|_| Trouble::Undecided("the server stops".into()))?;
+    }
+    Ok(())
+}
+
+async fn is_public(everybody: &Client) -> Result<bool, Trouble> {
+    match call(everybody, Method::GET, OBJECT).await {
+        Ok(()) => Ok(true),
+        Err(
+            Trouble::Absent | Trouble::Down { condition: LinkCondition::Unauthorized | LinkCondition::Forbidden, .. },
+        ) => Ok(false),
+        Err(other) => Err(other),
+    }
+}
+
+async fn close(client: &Client) -> Result<(), Trouble> {
+    match call(client, Method::DELETE, BINDING).await {
+        Ok(()) | Err(Trouble::Absent) => Ok(()),
+        Err(other) => Err(other),
+    }
+}
+
+async fn tell(server: &Unsealed, id: &ClusterId, public: bool) -> Result<(), Trouble> {
+    let known = |cluster: &Cluster| cluster.link.as_ref().and_then(|link| link.cluster_info_public);
+    if server.ledger.read(|state| state.clusters.get(id).and_then(known)) == Some(public) {
+        return Ok(());
+    }
+    let (condition, message) = (LinkCondition::Connected, String::new());
+    let verb = RecordLink { cluster: id.clone(), condition, message, cluster_info_public: Some(public) };
+    Ok(server.ledger.propose(verb).await?)
+}
+
+async fn call(client: &Client, method: Method, path: &str) -> Result<(), Trouble> {
+    let what = format!("{method} of {path}");
+    let request = Request::builder().method(method).uri(path).body(Vec::new());
+    let request = request.map_err(|err| Trouble::down(LinkCondition::Failing, err.to_string()))?;
+    answer(&what, client.request_text(request)).await.map(drop)
+}

@@ -1,0 +1,60 @@
+//! Secrets by name: put and deleted, and never read but for the uid of what was just made.
+
+use http::{Method, Request};
+use kube::Client;
+use muster_state::record::LinkCondition;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::{follow::answer, trouble::Trouble};
+use crate::kubeadm::token_secret::NAMESPACE;
+
+#[derive(Deserialize)]
+struct Made {
+    metadata: Metadata,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    uid: String,
+}
+
+/// Makes the Secret, or replaces the one of that name; gives its uid.
+pub(super) async fn put(client: &Client, name: &str, body: Zeroizing<Vec<u8>>) -> Result<String, Trouble> {
+    let made = match call(client, Method::PUT, &one(name), body.clone()).await {
+        Err(Trouble::Absent) => call(client, Method::POST, &all(), body).await,
+        other => other,
+    };
+    let made: Result<Made, _> = serde_json::from_str(&made?);
+    // Not the error itself: it may quote what could not be read.
+    made.map(|made| made.metadata.uid)
+        .map_err(|_| Trouble::down(LinkCondition::Failing, format!("the answer on Secret {name} can't be read")))
+}
+
+/// Deletes the Secret; one that is not there is fine.
+pub(super) async fn delete(client: &Client, name: &str) -> Result<(), Trouble> {
+    match call(client, Method::DELETE, &one(name), Zeroizing::default()).await {
+        Ok(_) | Err(Trouble::Absent) => Ok(()),
+        Err(other) => Err(other),
+    }
+}
+
+fn all() -> String {
+    format!("/api/v1/namespaces/{NAMESPACE}/secrets")
+}
+
+fn one(name: &str) -> String {
+    format!("{}/{name}", all())
+}
+
+async fn call(
+    client: &Client,
+    method: Method,
+    path: &str,
+    body: Zeroizing<Vec<u8>>,
+) -> Result<Zeroizing<String>, Trouble> {
+    let what = format!("{method} of a Secret");
+    let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
+    let request = request.body(body.to_vec()).map_err(|err| Trouble::down(LinkCondition::Failing, err.to_string()))?;
+    Ok(Zeroizing::new(answer(&what, client.request_text(request)).await?))
+}
