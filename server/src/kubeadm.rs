@@ -2,7 +2,7 @@
 //! only in functions called `generate…`. What can be known to be wrong before kubeadm runs is refused here, with the
 //! path and the reason, so that no machine boots into a configuration that cannot work.
 //!
-//! In reading order: the small values (`token`, `group`, `certificate_key`, `pin`, `endpoint`, `version`), the objects
+//! In reading order: the small values (`token`, `group`, `certificate_key`, `pin`, `endpoint`, `version`, `labels`), the objects
 //! made of them (`token_secret`, `certs_secret`, `discovery`, `jws`, `rbac`, `link_rbac`), the configuration files (`config`), and
 //! the plain line for machines without an agent (`join_command`).
 //!
@@ -16,6 +16,7 @@ pub mod endpoint;
 pub mod group;
 pub mod join_command;
 pub mod jws;
+pub mod labels;
 pub mod link_rbac;
 pub mod pin;
 pub mod rbac;

@@ -57,6 +57,7 @@ pub(crate) fn mk_pool(name: &str, role: Role, admission: Admission, count: u32) 
         nodes: Vec::new(),
         certificates_direct: false,
         discovery: "file".into(),
+        taints: Vec::new(),
     }
 }
 

@@ -126,6 +126,8 @@ struct Pool {
     #[serde(default)]
     labels: BTreeMap<String, String>,
     #[serde(default)]
+    taints: Vec<String>,
+    #[serde(default)]
     nodes: Vec<Node>,
     certificates: Option<Certificates>,
     discovery: Option<Discovery>,

@@ -14,6 +14,7 @@ mod inputs;
 mod join;
 mod merge;
 mod schema;
+mod taint;
 
 pub use extra::{Extra, ExtraProblem, ExtraProblems, validate_extra};
 pub use init::render_init;
@@ -22,6 +23,7 @@ pub use inputs::{
     KeyAlgorithm, LocalApi, MAX_INIT_TOKENS, Networking, NodeInputs, Taint, Taints, Timeouts,
 };
 pub use join::render_join;
+pub use taint::TaintError;
 
 use super::version::KubernetesVersion;
 use crate::seal::SecretText;

@@ -1,4 +1,5 @@
-//! What Nodes say, into the log: only what Muster's own nodes are concerned by, and only what is new.
+//! What Nodes say, into the log: only what Muster's own nodes are concerned by, and only what is new. And labels that no kubelet may
+//! set on itself.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,14 +7,17 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Node;
-use kube::{Api, Client, ResourceExt as _};
-use muster_state::{ClusterId, NodeName, command::ObserveNodes, limits, record::ApiNode};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{Patch, PatchParams},
+};
+use muster_state::{ClusterId, NodeId, NodeName, command::ObserveNodes, limits, record::ApiNode};
 
 use super::{
-    follow::{Follower, Listed, Told, follow},
+    follow::{Follower, Listed, Told, answer, follow},
     trouble::Trouble,
 };
-use crate::ledger::Ledger;
+use crate::{kubeadm::labels, ledger::Ledger};
 
 type Seen = BTreeMap<NodeName, Option<ApiNode>>;
 
@@ -24,22 +28,74 @@ pub(super) async fn watch(
     cluster: &ClusterId,
     listed: &Listed,
 ) -> Result<Infallible, Trouble> {
-    follow(&Api::all(client), listed, Nodes { ledger, cluster }).await
+    let api = Api::all(client);
+    follow(&api, listed, Nodes { api: &api, ledger, cluster }).await
 }
 
 struct Nodes<'a> {
+    api: &'a Api<Node>,
     ledger: &'a Ledger,
     cluster: &'a ClusterId,
 }
 
 impl Follower<Node> for Nodes<'_> {
     async fn told(&mut self, told: Told<Node>) -> Result<(), Trouble> {
+        let bare: Vec<_> = match &told {
+            Told::All(nodes) => nodes.iter().filter_map(|node| self.lacks(node)).collect(),
+            Told::Changed(node) => self.lacks(node).into_iter().collect(),
+            Told::Gone(_) => Vec::new(),
+        };
         let (seen, all) = match told {
             Told::All(nodes) => (nodes.iter().filter_map(read).collect(), true),
             Told::Changed(node) => (read(&node).into_iter().collect(), false),
             Told::Gone(node) => (name(&node).map(|name| (name, None)).into_iter().collect(), false),
         };
-        note(self.ledger, self.cluster, seen, all).await
+        note(self.ledger, self.cluster, seen, all).await?;
+        for (node, labels) in bare {
+            set(self.api, &node, &labels).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Nodes<'_> {
+    /// Labels that a Node of Muster's should have, does not, and can't set itself.
+    fn lacks(&self, node: &Node) -> Option<(String, BTreeMap<String, String>)> {
+        let name = name(node)?;
+        let wanted = self.ledger.read(|state| {
+            // One that has not been told to join is not the machine that has this name in the cluster.
+            let record = state.node_named(self.cluster, &name).filter(|record| !record.steps.is_empty())?;
+            let cluster = state.clusters.get(self.cluster)?;
+            Some(cluster.spec.pool(&record.placement()?.pool)?.labels.clone())
+        })?;
+        let is_set = |key: &str, value: &str| node.labels().get(key).is_some_and(|is| is == value);
+        let lacks = wanted.into_iter().filter(|(key, value)| !labels::kubelet_may_set(key) && !is_set(key, value));
+        let lacks: BTreeMap<String, String> = lacks.collect();
+        (!lacks.is_empty()).then(|| (node.name_any(), lacks))
+    }
+}
+
+async fn set(api: &Api<Node>, name: &str, labels: &BTreeMap<String, String>) -> Result<(), Trouble> {
+    let patch = Patch::Merge(serde_json::json!({ "metadata": { "labels": labels } }));
+    match answer("labels of a Node", api.patch(name, &PatchParams::default(), &patch)).await {
+        Ok(_) | Err(Trouble::Absent | Trouble::Conflict) => Ok(()),
+        Err(Trouble::Rejected(why)) => {
+            tracing::warn!(node = %name, err = %why, "the API server does not take labels of a Node");
+            Ok(())
+        }
+        Err(other) => Err(other),
+    }
+}
+
+/// Looks whether the cluster has a Node of the name of a machine that is about to join: the watch tells of those that were there before
+/// the machine was known only when something about them changes.
+pub(super) async fn look(client: &Client, ledger: &Ledger, cluster: &ClusterId, id: &NodeId) -> Result<(), Trouble> {
+    let name = ledger.read(|state| state.nodes.get(id)?.placement().map(|place| place.name.clone()));
+    let Some(name) = name else { return Ok(()) };
+    match answer("a Node", Api::<Node>::all(client.clone()).get(name.as_str())).await {
+        Ok(node) => note(ledger, cluster, read(&node).into_iter().collect(), false).await,
+        Err(Trouble::Absent) => Ok(()),
+        Err(other) => Err(other),
     }
 }
 

@@ -6,14 +6,14 @@ use std::{convert::Infallible, time::Duration};
 use http::{Method, Request};
 use kube::Client;
 use muster_state::{
-    ClusterId, State, TokenId,
+    ClusterId, NodeId, State, TokenId,
     command::{CompareTokens, MoveTokens, TokenStep},
     limits,
-    record::{BootstrapToken, BootstrapTokenState, LinkCondition, TokenDifference},
+    record::{BootstrapToken, BootstrapTokenState, LinkCondition, Node, Purpose, TokenDifference},
 };
 use zeroize::Zeroizing;
 
-use super::{follow::answer, signatures::Unsigned, trouble::Trouble};
+use super::{follow::answer, nodes, signatures::Unsigned, trouble::Trouble};
 use crate::{
     kubeadm::token_secret::{NAMESPACE, object_name},
     operations::{Unsealed, token_object},
@@ -59,6 +59,14 @@ fn some(
     state.bootstrap_tokens.values().filter(own).take(ROUND).map(|token| token.id.clone()).collect()
 }
 
+/// The node that the token is for.
+fn holder<'a>(state: &'a State, token: &TokenId) -> Option<&'a Node> {
+    match &state.bootstrap_tokens.get(token)?.purpose {
+        Purpose::Node(id) => state.nodes.get(id),
+        _ => None,
+    }
+}
+
 async fn note(server: &Unsealed, cluster: &ClusterId, tokens: &[TokenId], to: TokenStep) -> Result<(), Trouble> {
     for part in tokens.chunks(limits::ERRAND_TOKENS_MAX) {
         server.ledger.propose(MoveTokens { cluster: cluster.clone(), tokens: part.to_vec(), to }).await?;
@@ -79,7 +87,17 @@ async fn make(
     cluster: &ClusterId,
     unsigned: &mut Unsigned,
 ) -> Result<usize, Trouble> {
-    let minted = |state: &State| some(state, cluster, BootstrapTokenState::Minted, |id| !unsigned.has(id));
+    let minted = |state: &State| {
+        let waits = |id: &TokenId| !unsigned.has(id) && !holder(state, id).is_some_and(Node::finds_its_name_taken);
+        some(state, cluster, BootstrapTokenState::Minted, waits)
+    };
+    let tokens = server.ledger.read(minted);
+    for id in server.ledger.read(|state| -> Vec<NodeId> {
+        tokens.iter().filter_map(|token| holder(state, token)).map(|node| node.id.clone()).collect()
+    }) {
+        nodes::look(client, &server.ledger, cluster, &id).await?;
+    }
+    // Of those whose name turned out to be taken none is made.
     let tokens = server.ledger.read(minted);
     note(server, cluster, &tokens, TokenStep::Offered).await?;
     let (mut made, mut present) = (0, Vec::new());

@@ -75,6 +75,7 @@ impl Fields {
         for (key, value) in &pool.labels {
             self.add(&field(&format!("labels[{key}]")), format!("{value:?}"));
         }
+        self.add(&field("taints"), pool.taints.join(", "));
         for node in &pool.nodes {
             self.add(&field(&format!("nodes[{}]", node.name)), node_text(node));
         }
@@ -133,6 +134,7 @@ mod tests {
             nodes: Vec::new(),
             certificates_direct: false,
             discovery: "file".into(),
+            taints: Vec::new(),
         }
     }
 

@@ -9,7 +9,7 @@ use crate::{
     kubeadm::{
         config::{Extra, validate_extra},
         endpoint::Endpoint,
-        link_rbac,
+        labels, link_rbac,
         version::KubernetesVersion,
     },
     pki::KeyAlgorithm,
@@ -39,6 +39,12 @@ pub fn check(spec: &mut ClusterSpec) -> Result<Vec<String>, OperationError> {
             node.address
                 .parse::<IpAddr>()
                 .map_err(|_| OperationError::invalid(field, format!("{:?} is no IP address", node.address)))?;
+        }
+        if let Some(key) = pool.labels.keys().find(|key| spec.link.is_none() && !labels::kubelet_may_set(key)) {
+            let problem = format!(
+                "a kubelet may not set {key} on its own Node; the leader sets it where the cluster is linked (access: linked)"
+            );
+            return Err(OperationError::invalid(format!("spec.pools[{at}].labels"), problem));
         }
         if !matches!(pool.discovery.as_str(), "file" | "token" | "token-unsafe") {
             let field = format!("spec.pools[{at}].discovery");

@@ -150,6 +150,7 @@ pub(crate) fn pool(name: &str, role: Role, admission: Admission) -> Pool {
         nodes: Vec::new(),
         certificates_direct: false,
         discovery: "file".into(),
+        taints: Vec::new(),
     }
 }
 

@@ -271,6 +271,7 @@ fn spec(name: &str, value: u32) -> ClusterSpec {
         nodes: Vec::new(),
         certificates_direct: false,
         discovery: "file".into(),
+        taints: Vec::new(),
     };
     ClusterSpec {
         name: name.into(),

@@ -39,6 +39,7 @@ fn pool_of(pool: Pool) -> wire::Pool {
         admission: word(pool.admission),
         r#match: pool.selector.map(selector_of),
         labels: pool.labels,
+        taints: pool.taints,
         nodes: pool.nodes.into_iter().map(node_of).collect(),
         certificates: word(pool.certificates),
         discovery: word(pool.discovery),

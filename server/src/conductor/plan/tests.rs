@@ -39,6 +39,7 @@ fn mk_pool(name: &str, role: Role, nodes: &[String]) -> Pool {
         nodes: nodes.iter().map(named).collect(),
         certificates_direct: false,
         discovery: "file".into(),
+        taints: Vec::new(),
     }
 }
 

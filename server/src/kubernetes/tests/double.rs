@@ -261,6 +261,11 @@ async fn answer(
             approve(&double, &body, fault)
         }
         (&Method::GET, CLUSTER_INFO) => secrets::cluster_info(&double, signer),
+        (&Method::GET, path) if path.starts_with(NODES) => {
+            let found = double.get(NODES, path.rsplit('/').next().unwrap_or_default());
+            found.map_or_else(|| status(404, "not found"), |node| shown(&node))
+        }
+        (&Method::PATCH, path) if path.starts_with(NODES) => label(&double, path, &body),
         (&Method::DELETE, path) if path.starts_with(PUBLIC_BINDINGS) => {
             match double.remove(PUBLIC_BINDINGS, path.rsplit('/').next().unwrap_or_default()) {
                 Some(_) => shown(&json!({ "kind": "Status", "apiVersion": "v1", "status": "Success" })),
@@ -355,4 +360,17 @@ fn approve(double: &Double, body: &[u8], fault: Fault) -> Response {
     object["status"]["conditions"] = sent["status"]["conditions"].clone();
     double.put(REQUESTS, object);
     shown(&double.get(REQUESTS, &name).unwrap())
+}
+
+/// A merge patch of labels.
+fn label(double: &Double, path: &str, body: &[u8]) -> Response {
+    let sent: Value = serde_json::from_slice(body).unwrap_or_default();
+    let Some(mut node) = double.get(NODES, path.rsplit('/').next().unwrap_or_default()) else {
+        return status(404, "not found");
+    };
+    for (key, value) in sent["metadata"]["labels"].as_object().into_iter().flatten() {
+        node["metadata"]["labels"][key] = value.clone();
+    }
+    double.put(NODES, node.clone());
+    shown(&node)
 }

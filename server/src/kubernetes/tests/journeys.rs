@@ -2,6 +2,7 @@
 
 use muster_state::{
     NodeId, Phase,
+    command::UpdateCluster,
     record::{BootstrapTokenState, LinkCondition},
 };
 use serde_json::Value;
@@ -132,4 +133,45 @@ async fn a_node_that_is_not_ready_or_gone_is_seen_also_after_the_api_server_has_
     until_message(&world, &id, Phase::WaitingForNodeReady, "gone").await;
     assert_eq!(world.condition(), Some(LinkCondition::Connected), "to be forgotten is no fault");
     world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_gets_the_labels_that_no_kubelet_may_set_on_itself() {
+    const ROLE: &str = "node-role.kubernetes.io/infra";
+    let (double, world) = start().await;
+    let cluster = world.cluster();
+    let mut spec = cluster.spec.clone();
+    let pool = spec.pools.iter_mut().find(|pool| pool.name == "cp").unwrap();
+    pool.labels = [(ROLE.to_owned(), String::new()), ("rack".to_owned(), "7".to_owned())].into();
+    let update = UpdateCluster { id: cluster.id, revision: cluster.revision, spec };
+    world.server.ledger.propose(update).await.unwrap();
+    double.put(NODES, node("stranger", "True"));
+    double.put(NODES, node("cp1", "True"));
+    until("the label", async || {
+        let labels = double.get(NODES, "cp1").unwrap()["metadata"]["labels"].clone();
+        if labels[ROLE] == "" { Ok(()) } else { Err(labels) }
+    })
+    .await;
+    assert!(double.get(NODES, "cp1").unwrap()["metadata"]["labels"]["rack"].is_null(), "that is the kubelet's");
+    assert!(double.get(NODES, "stranger").unwrap()["metadata"]["labels"].is_null());
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_whose_name_a_ready_node_has_gets_no_token_until_that_is_gone() {
+    let (double, world) = start().await;
+    double.put(NODES, node("w1", "True"));
+    until_watched(&double).await;
+    let (id, token) = world.worker("machine-w1", "w1").await;
+    until_message(&world, &id, Phase::Preflight, "name is taken").await;
+    assert!(double.names(SECRETS).is_empty());
+    double.remove(NODES, "w1").unwrap();
+    world.until_token(&token, BootstrapTokenState::Present).await;
+    world.stop().await;
+}
+
+/// A change that is told after those before it.
+async fn until_watched(double: &Double) {
+    let watches = || double.calls().iter().filter(|call| call.ends_with(NODES)).count();
+    until("a watch of Nodes", async || if watches() >= 2 { Ok(()) } else { Err(watches()) }).await;
 }

@@ -3,9 +3,13 @@
 use std::net::IpAddr;
 
 use anyhow::{Context as _, anyhow};
+use muster_state::record::{Pool, Role};
 
 use super::Records;
-use crate::kubeadm::config::{LocalApi, NodeInputs, Taints};
+use crate::kubeadm::{
+    config::{LocalApi, NodeInputs, Taint, Taints},
+    labels,
+};
 
 /// Port of a control plane's own API server.
 const API_PORT: u16 = 6443;
@@ -15,8 +19,8 @@ pub(super) fn of(records: &Records) -> NodeInputs {
     let facts = &records.node.facts;
     let machine = if facts.uuid.is_empty() { records.node.id.as_str() } else { &facts.uuid };
     let mut kubelet_args = vec![("provider-id".to_owned(), format!("muster://{machine}"))];
-    let labels: Vec<String> =
-        pool.into_iter().flat_map(|pool| &pool.labels).map(|(key, value)| format!("{key}={value}")).collect();
+    let labels = pool.into_iter().flat_map(|pool| &pool.labels).filter(|(key, _)| labels::kubelet_may_set(key));
+    let labels: Vec<String> = labels.map(|(key, value)| format!("{key}={value}")).collect();
     if !labels.is_empty() {
         kubelet_args.push(("node-labels".to_owned(), labels.join(",")));
     }
@@ -24,11 +28,20 @@ pub(super) fn of(records: &Records) -> NodeInputs {
     NodeInputs {
         name: records.place.name.to_string(),
         cri_socket: socket.filter(|socket| !socket.is_empty()).map(with_scheme),
-        taints: Taints::Default,
+        taints: taints(pool),
         kubelet_args,
         ignore_preflight_errors: Vec::new(),
         image_pull_policy: None,
     }
+}
+
+/// What kubeadm would do, unless the pool says more.
+fn taints(pool: Option<&Pool>) -> Taints {
+    let Some(pool) = pool.filter(|pool| !pool.taints.is_empty()) else { return Taints::Default };
+    let kubeadms = (pool.role == Role::ControlPlane).then(Taint::of_control_planes);
+    // What does not parse was refused when the cluster file was applied.
+    let own = pool.taints.iter().filter_map(|text| text.parse().ok());
+    Taints::Exactly(kubeadms.into_iter().chain(own).collect())
 }
 
 fn with_scheme(socket: String) -> String {

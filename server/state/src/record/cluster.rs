@@ -79,8 +79,11 @@ pub struct Pool {
     pub admission: Admission,
     /// Which machines it is for.
     pub selector: Selector,
-    /// Labels the kubelet sets on its own Node.
+    /// Labels of its Nodes. The kubelet sets those that it may; the leader sets the others, through its link.
     pub labels: BTreeMap<String, String>,
+    /// Taints that its Nodes register with, `key=value:Effect`; on control planes besides kubeadm's own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taints: Vec<String>,
     /// Nodes known by name.
     pub nodes: Vec<NamedNode>,
     /// Control planes get the PKI files over their stream instead of through `kubeadm-certs`.

@@ -9,6 +9,7 @@ use muster_state::{
 
 use crate::{
     api::wire::{selector, word},
+    kubeadm::config::Taint,
     operations::OperationError,
 };
 
@@ -54,6 +55,7 @@ pub fn parse(at: usize, wire: Wire, default: Admission) -> Result<Pool, Operatio
         nodes: named.collect::<Result<_, _>>()?,
         certificates_direct,
         discovery: discovery(&field("discovery"), &wire)?.to_owned(),
+        taints: taints(&field("taints"), &wire.taints)?,
     })
 }
 
@@ -73,6 +75,13 @@ fn discovery(field: &str, wire: &Wire) -> Result<&'static str, OperationError> {
         (TOKEN, true) => Ok(TOKEN_UNSAFE),
         (form, _) => Ok(form),
     }
+}
+
+fn taints(field: &str, texts: &[String]) -> Result<Vec<String>, OperationError> {
+    for text in texts {
+        text.parse::<Taint>().map_err(|err| OperationError::invalid(field, err))?;
+    }
+    Ok(texts.to_vec())
 }
 
 /// Labels go to the kubelet's command line, comma-separated: what is no label there would be several.
@@ -114,6 +123,7 @@ pub fn render(pool: &Pool) -> Wire {
         admission: pool.admission.to_string(),
         r#match: selector::render(&pool.selector),
         labels: pool.labels.clone(),
+        taints: pool.taints.clone(),
         nodes: pool.nodes.iter().map(node).collect(),
         certificates: if pool.certificates_direct { "direct" } else { "secret" }.into(),
         discovery: pool.discovery.clone(),
