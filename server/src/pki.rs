@@ -2,7 +2,7 @@
 //!
 //! In reading order: the fleet's own authorities (`fleet`, their public half in `anchors`) and what they issue (`issue`,
 //! `request`), the PKI of a Kubernetes cluster made before any machine exists (`cluster`), and one that is brought in
-//! (`import`). Time is always a parameter, in milliseconds since 1970; keys leave only as secrets, to be sealed by the
+//! (`import`, and `kubeconfig` for the way to its API). Time is always a parameter, in milliseconds since 1970; keys leave only as secrets, to be sealed by the
 //! caller.
 //!
 //! Deliberately absent: verifying peers (`muster-trust` does that for both ends) and storing anything.
@@ -15,6 +15,7 @@ mod error;
 mod fleet;
 mod import;
 mod issue;
+pub mod kubeconfig;
 mod pem;
 mod request;
 
