@@ -3,13 +3,15 @@
 //! path and the reason, so that no machine boots into a configuration that cannot work.
 //!
 //! In reading order: the small values (`token`, `group`, `certificate_key`, `pin`, `endpoint`, `version`, `labels`), the objects
-//! made of them (`token_secret`, `certs_secret`, `discovery`, `jws`, `rbac`, `link_rbac`), the configuration files (`config`), and
+//! made of them (`token_secret`, `certs_secret`, `discovery`, `jws`, `rbac`, `link_rbac`), the configuration files (`config`, and
+//! `cluster_configuration` for what a cluster has of its own), and
 //! the plain line for machines without an agent (`join_command`).
 //!
 //! Deliberately absent: running kubeadm (the agent does that), and talking to an API server.
 
 pub mod certificate_key;
 pub mod certs_secret;
+pub mod cluster_configuration;
 pub mod config;
 pub mod discovery;
 pub mod endpoint;

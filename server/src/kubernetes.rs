@@ -1,8 +1,9 @@
 //! The leader's link to the API of each linked cluster, and the only code that names `kube`.
 //!
 //! One link per cluster, held by the leader alone, in its term alone (`task`). It certifies itself for an hour with the
-//! cluster's own authority, connects to the endpoint or else to a joined control plane (`transport`), and then does three things
-//! until something goes wrong (`link`): it makes and deletes bootstrap tokens (`tokens`, `signatures`), decides upon certificate requests
+//! cluster's own authority, or shows what the kubeconfig of a cluster that was brought in holds (`survey` looks at one before, and
+//! `rights` installs what joining nodes need there), connects to the endpoint or else to a joined control plane (`transport`), and
+//! then does three things until something goes wrong (`link`): it makes and deletes bootstrap tokens (`tokens`, `signatures`), decides upon certificate requests
 //! (`requests`, `claim`) and passes on what Nodes say (`nodes`). What goes wrong becomes a word of a closed list (`trouble`),
 //! which the cluster's record shows, and a pause that grows.
 //!
@@ -19,8 +20,10 @@ mod link;
 mod nodes;
 mod pace;
 mod requests;
+mod rights;
 mod secrets;
 mod signatures;
+mod survey;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -28,4 +31,5 @@ mod tokens;
 mod transport;
 mod trouble;
 
+pub use survey::survey;
 pub use task::run;

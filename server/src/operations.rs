@@ -25,6 +25,7 @@ pub mod found_fleet;
 #[cfg(test)]
 pub(crate) mod founded;
 pub mod hand_data_keys;
+pub mod import_cluster;
 pub mod instruction;
 pub mod issue_certificate;
 pub mod join_command;
@@ -39,6 +40,7 @@ pub mod renew_operator;
 pub mod replace_copies;
 pub mod reseal_secrets;
 pub mod restore_fleet;
+pub mod set_credentials;
 pub mod shown_token;
 pub mod start_epoch;
 pub mod take_backup;

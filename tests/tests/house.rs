@@ -30,7 +30,8 @@ const ROOMS: &[(&str, &str)] = &[
     // The client side: a stranger to everything that a server does. `pki`: an import is checked before anything is sent.
     ("cli", "backup kubeadm pki suggestion"),
     // What a server does.
-    ("api", "backup clock kubeadm ledger operations peers pki sessions web"),
+    // `kubernetes`: a cluster is looked at before it is brought in.
+    ("api", "backup clock kubeadm kubernetes ledger operations peers pki sessions web"),
     ("membership", "ledger operations"),
     ("agreement", "ledger process"),
     ("conductor", "clock kubeadm ledger operations sessions"),

@@ -30,6 +30,7 @@ const TABLE: &[(&str, Listener)] = &[
     ("/muster.admin.v1.AdminService/GetStatus", Listener::Operators),
     ("/muster.admin.v1.AdminService/CreateCluster", Listener::Operators),
     ("/muster.admin.v1.AdminService/ImportCluster", Listener::Operators),
+    ("/muster.admin.v1.AdminService/SetClusterCredentials", Listener::Operators),
     ("/muster.admin.v1.AdminService/ApplyCluster", Listener::Operators),
     ("/muster.admin.v1.AdminService/ListClusters", Listener::Operators),
     ("/muster.admin.v1.AdminService/ListNodes", Listener::Operators),

@@ -5,6 +5,7 @@ mod backup;
 mod call;
 mod clusters;
 mod events;
+mod import;
 mod logs;
 mod nodes;
 mod overview;
@@ -24,8 +25,9 @@ use muster_proto::admin::v1::{
     ListClustersRequest, ListEventsRequest, ListNodesRequest, ListPermitsRequest, ListServersRequest,
     ListTokensRequest, LogLine, Node, NodeList, NodeRequest, OperatorCertificate, PermitList, RemoveServerRequest,
     RenewOperatorRequest, RenewTokenRequest, RevokeTokenRequest, RotateDataKeyRequest, Seal, Server, ServerList,
-    ServerRequest, Status as Overview, TakeBackupRequest, TakeSnapshotRequest, TakeSnapshotResponse, Token, TokenList,
-    TransferLeaderRequest, TransferLeaderResponse, admin_service_server::AdminService,
+    ServerRequest, SetClusterCredentialsRequest, Status as Overview, TakeBackupRequest, TakeSnapshotRequest,
+    TakeSnapshotResponse, Token, TokenList, TransferLeaderRequest, TransferLeaderResponse,
+    admin_service_server::AdminService,
 };
 use tonic::{Request, Response, Status};
 
@@ -60,7 +62,11 @@ impl AdminService for Admin {
     }
 
     async fn import_cluster(&self, request: Request<ImportClusterRequest>) -> Answer<Cluster> {
-        clusters::import(&self.server, request).await
+        import::cluster(&self.server, request).await
+    }
+
+    async fn set_cluster_credentials(&self, request: Request<SetClusterCredentialsRequest>) -> Answer<Cluster> {
+        import::credentials(&self.server, request).await
     }
 
     async fn apply_cluster(&self, request: Request<ApplyClusterRequest>) -> Answer<ApplyClusterResponse> {

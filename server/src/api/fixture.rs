@@ -107,6 +107,8 @@ pub(crate) fn mk_state() -> State {
         certificate_key: sealed(3),
         first_token: Some(("aaaaaa".into(), sealed(4))),
         first_token_ttl_ms: 86_400_000,
+        credentials: None,
+        workers_only: String::new(),
     };
     state.apply_verb(NOW_MS, create).unwrap();
     state.apply_verb(NOW_MS, mk_token(TOKEN, Digest(*CANARIES[6]))).unwrap();

@@ -19,7 +19,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use backup::{BackupArgs, BackupCommand, BackupKeyArgs, RestoreArgs, VerifyBackupArgs};
-pub use cluster::{ApplyArgs, ClusterCommand, CreateArgs, ImportArgs, JoinCommandArgs};
+pub use cluster::{ApplyArgs, ClusterCommand, CreateArgs, CredentialsArgs, ImportArgs, JoinCommandArgs};
 pub use local::{
     CompletionArgs, ConvertArgs, DemoArgs, HelpArgs, PinArgs, ServeArgs, SnippetArgs, SnippetKind, StorageCommand,
     VersionArgs,

@@ -46,6 +46,18 @@ pub fn bindings(cluster: &str, role: Role, approval: CsrApproval) -> Result<Vec<
     Ok(bindings)
 }
 
+/// The bindings of all groups of one cluster: of workers, and of control planes where those can be added.
+///
+/// # Errors
+/// If the name of the cluster makes no group.
+pub fn bindings_of(cluster: &str, control_planes: bool, approval: CsrApproval) -> Result<Vec<Value>, GroupError> {
+    let mut all = bindings(cluster, Role::Worker, approval)?;
+    if control_planes {
+        all.extend(bindings(cluster, Role::ControlPlane, approval)?);
+    }
+    Ok(all)
+}
+
 const AUTO_APPROVAL_NAME: &str = "node-autoapprove";
 
 /// kubeadm's own auto-approval bindings (kubeadm cmd/phases/bootstraptoken/node): of the first certificate of any token of its default

@@ -4,7 +4,7 @@ use std::{convert::Infallible, time::Duration};
 
 use kube::Client;
 use muster_state::{
-    ClusterId, State,
+    Change, ClusterId, State,
     command::RecordLink,
     record::{Cluster, CsrApproval, LinkCondition, Node, Role},
 };
@@ -14,7 +14,7 @@ use super::{
     follow::{Listed, answer},
     nodes,
     pace::Pace,
-    requests, tokens,
+    requests, rights, tokens,
     transport::{self, Target},
     trouble::Trouble,
 };
@@ -71,6 +71,9 @@ async fn session(server: &Unsealed, id: &ClusterId) -> Result<Infallible, Troubl
     let cluster = server.ledger.read(|state| state.clusters.get(id).cloned()).ok_or(Trouble::Absent)?;
     let link = cluster.spec.link.ok_or(Trouble::Absent)?;
     let (client, everybody) = connect(server, &cluster)?;
+    if cluster.credentials.is_some() {
+        rights::install(&client, &cluster).await?;
+    }
     let approves = link.csr_approval == CsrApproval::Muster;
     let (listed, kinds) = (Listed::default(), 1 + usize::from(approves));
     let work = async {
@@ -91,6 +94,21 @@ async fn session(server: &Unsealed, id: &ClusterId) -> Result<Infallible, Troubl
     tokio::select! {
         outcome = work => outcome,
         () = tokio::time::sleep(RENEW_AFTER) => Err(Trouble::Renewal),
+        () = replaced(server, id, &cluster) => Err(Trouble::Renewal),
+    }
+}
+
+/// Until an operator has brought other credentials.
+async fn replaced(server: &Unsealed, id: &ClusterId, cluster: &Cluster) {
+    let mut watch = server.ledger.watch();
+    let concerns = |change: &Change| matches!(change, Change::Cluster(_));
+    let revision = |cluster: &Cluster| cluster.credentials.as_ref().map(|given| given.secret.revision);
+    let is_same = |state: &State| state.clusters.get(id).is_some_and(|now| revision(now) == revision(cluster));
+    while server.ledger.read(is_same) {
+        if watch.until(concerns).await.is_err() {
+            // The server stops, and this with it.
+            std::future::pending::<()>().await;
+        }
     }
 }
 
@@ -120,19 +138,22 @@ fn connect(server: &Unsealed, cluster: &Cluster) -> Result<(Client, Client), Tro
     Ok((transport::client(targets, authority, Some(identity))?, everybody))
 }
 
-/// The endpoint, then the control planes that have joined. What a machine claims of its addresses only says where to look: who
+/// The endpoint, then the server of its kubeconfig, then the control planes that have joined. What a machine claims of its addresses only says where to look: who
 /// answers there must show a certificate of the cluster's authority for that address.
 fn targets(state: &State, cluster: &Cluster) -> Vec<Target> {
     let endpoint: Option<Endpoint> = cluster.spec.endpoint.parse().ok();
     let endpoint =
         endpoint.map(|endpoint| Target { host: cluster.spec.endpoint_host().to_owned(), port: endpoint.port() });
+    let given = cluster.credentials.as_ref().and_then(|given| given.server.parse::<Endpoint>().ok());
+    let given = given.map(|server| Target { host: server.host(), port: server.port() });
     let planes = state.nodes_of(&cluster.id).filter(|node| is_joined_plane(node));
     let addresses = planes.flat_map(|node| {
         let declared = node.placement().and_then(|place| cluster.spec.named_node(&place.name));
         let declared = declared.map(|(_, named)| named.address.clone()).filter(|address| !address.is_empty());
         declared.into_iter().chain(node.facts.addresses.iter().cloned())
     });
-    let mut targets: Vec<Target> = endpoint.into_iter().collect();
+    let mut targets: Vec<Target> = endpoint.clone().into_iter().collect();
+    targets.extend(given.filter(|given| endpoint.as_ref() != Some(given)));
     for host in addresses {
         let target = Target { host, port: API_PORT };
         if target.host.parse::<std::net::IpAddr>().is_ok() && !targets.contains(&target) && targets.len() <= OTHERS_MAX

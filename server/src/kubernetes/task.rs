@@ -47,10 +47,12 @@ async fn keep_links(server: Unsealed) {
     }
 }
 
-/// Clusters that are linked and have an API server that knows the link's group: until the first control plane has joined, and
-/// installed its rights, there is nothing to reach.
+/// Clusters that are linked and have an API server that knows the link's group, or the user of their kubeconfig: until the first
+/// control plane of one that Muster makes has joined, and installed its rights, there is nothing to reach.
 fn linked(state: &State) -> Vec<ClusterId> {
-    let is_up = |cluster: &&Cluster| cluster.link.is_some() || state.custodian(&cluster.id).is_some();
+    let is_up = |cluster: &&Cluster| {
+        cluster.link.is_some() || cluster.is_linked_from_outside() || state.custodian(&cluster.id).is_some()
+    };
     let linked = state.clusters.values().filter(|cluster| cluster.spec.link.is_some() && cluster.initialised);
     linked.filter(is_up).map(|cluster| cluster.id.clone()).collect()
 }

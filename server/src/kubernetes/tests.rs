@@ -2,7 +2,9 @@
 
 mod double;
 mod faults;
+mod imported;
 mod journeys;
+mod outside;
 mod real;
 mod secrets;
 mod signing;

@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use http::Uri;
+use http::{
+    HeaderValue, Uri,
+    header::{AUTHORIZATION, InvalidHeaderValue},
+};
 use hyper_util::{
     client::legacy::{
         Client as Hyper,
@@ -25,7 +28,6 @@ use kube::{
     client::{Body, middleware::BaseUriLayer},
 };
 use muster_state::record::LinkCondition;
-use muster_trust::TlsIdentity;
 use rustls::{
     ClientConfig, RootCertStore,
     client::Resumption,
@@ -39,10 +41,11 @@ use tokio::{
     net::TcpStream,
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
-use tower::{Layer as _, Service};
-use zeroize::Zeroize as _;
+use tower::{Layer as _, Service, util::MapRequestLayer};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use super::trouble::{ConnectError, Trouble};
+use crate::operations::link_identity::Shown;
 
 /// One address may take this long, TLS included, before the next is tried.
 const CONNECT_WITHIN: Duration = Duration::from_secs(4);
@@ -63,21 +66,38 @@ pub(super) struct Target {
 ///
 /// # Errors
 /// If what is known of the cluster can't be used; nothing is connected yet.
-pub(super) fn client(targets: Vec<Target>, authority: &str, identity: Option<TlsIdentity>) -> Result<Client, Trouble> {
+pub(super) fn client(targets: Vec<Target>, authority: &str, shown: Option<Shown>) -> Result<Client, Trouble> {
     let unusable = |what: &str| Trouble::down(LinkCondition::Failing, format!("{what} can't be used"));
     let first = targets.first().ok_or_else(|| unusable("the endpoint"))?;
     let host = if first.host.contains(':') { format!("[{}]", first.host) } else { first.host.clone() };
     let base: Uri = format!("https://{host}:{}", first.port).parse().map_err(|_| unusable("the endpoint"))?;
-    let tls = tls(authority, identity).ok_or_else(|| unusable("the authority or the certificate"))?;
+    let bearer = bearer(shown.as_ref()).map_err(|_| unusable("the token"))?;
+    let tls = tls(authority, shown).ok_or_else(|| unusable("the authority or the certificate"))?;
     let connector = Connector { tls: TlsConnector::from(Arc::new(tls)), targets: targets.into(), good: Arc::default() };
     let service: Hyper<Connector, Body> = Hyper::builder(TokioExecutor::new())
         .pool_idle_timeout(IDLE)
         .pool_timer(hyper_util::rt::TokioTimer::new())
         .build(connector);
+    let service = MapRequestLayer::new(move |mut request: http::Request<Body>| {
+        if let Some(bearer) = &bearer {
+            request.headers_mut().insert(AUTHORIZATION, bearer.clone());
+        }
+        request
+    })
+    .layer(service);
     Ok(Client::new(BaseUriLayer::new(base).layer(service), "kube-system"))
 }
 
-fn tls(authority: &str, identity: Option<TlsIdentity>) -> Option<ClientConfig> {
+/// The header of a token; it is shown to nobody but who has proved to be the cluster.
+fn bearer(shown: Option<&Shown>) -> Result<Option<HeaderValue>, InvalidHeaderValue> {
+    let Some(Shown::Token(token)) = shown else { return Ok(None) };
+    let text = Zeroizing::new(format!("Bearer {}", token.expose()));
+    let mut value = HeaderValue::from_str(&text)?;
+    value.set_sensitive(true);
+    Ok(Some(value))
+}
+
+fn tls(authority: &str, shown: Option<Shown>) -> Option<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
         roots.add(certificate.ok()?).ok()?;
@@ -86,9 +106,9 @@ fn tls(authority: &str, identity: Option<TlsIdentity>) -> Option<ClientConfig> {
         .with_protocol_versions(&[&TLS13])
         .ok()?
         .with_root_certificates(roots);
-    let mut config = match identity {
-        None => config.with_no_client_auth(),
-        Some(mut identity) => {
+    let mut config = match shown {
+        None | Some(Shown::Token(_)) => config.with_no_client_auth(),
+        Some(Shown::Certificate(mut identity)) => {
             let key = any_supported_type(&identity.key);
             identity.key.zeroize();
             let shown = SingleCertAndKey::from(CertifiedKey::new(identity.chain, key.ok()?));

@@ -55,6 +55,11 @@ impl Trouble {
         Self::Down { condition, message: message.into(), wait: None }
     }
 
+    /// The API server does not let the caller do this (403).
+    pub(super) fn is_forbidden(&self) -> bool {
+        matches!(self, Self::Down { condition: LinkCondition::Forbidden, .. })
+    }
+
     /// Nothing was heard in time.
     pub(super) fn silence(what: &str) -> Self {
         Self::down(LinkCondition::Unreachable, format!("no answer in time to: {what}"))

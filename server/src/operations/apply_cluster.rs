@@ -3,7 +3,7 @@
 use muster_state::{
     ClusterId, Request,
     command::{CreateCluster, UpdateCluster},
-    record::ClusterSpec,
+    record::{Cluster, ClusterSpec, Origin},
 };
 
 use super::{
@@ -41,10 +41,18 @@ pub async fn run(
     mut spec: ClusterSpec,
     dry_run: bool,
 ) -> Result<Applied, OperationError> {
+    let known = server.ledger.read(|state| state.cluster_named(&spec.name).cloned());
+    if let Some(cluster) = &known {
+        inherit(&mut spec, cluster);
+    }
     cluster_spec::check(&mut spec)?;
-    let Some(cluster) = server.ledger.read(|state| state.cluster_named(&spec.name).cloned()) else {
+    let Some(cluster) = known else {
+        cluster_spec::check_link(&spec)?;
         return create(server, request, spec, dry_run).await;
     };
+    if cluster.origin == Origin::Created {
+        cluster_spec::check_link(&spec)?;
+    }
     let changes = cluster_diff::changes(&cluster.spec, &spec);
     if changes.is_empty() {
         return Ok(Applied { cluster: Some(cluster.id), outcome: Outcome::Unchanged, changes });
@@ -56,6 +64,25 @@ pub async fn run(
         server.ledger.propose_for(request, verb).await?;
     }
     Ok(Applied { cluster: Some(cluster.id), outcome: Outcome::Configured, changes })
+}
+
+/// What a cluster that was brought in said of itself, or is by its kubeconfig, need not be written again.
+fn inherit(spec: &mut ClusterSpec, cluster: &Cluster) {
+    if cluster.origin != Origin::Imported {
+        return;
+    }
+    let known = &cluster.spec;
+    for (own, theirs) in [
+        (&mut spec.pod_subnet, &known.pod_subnet),
+        (&mut spec.service_subnet, &known.service_subnet),
+        (&mut spec.dns_domain, &known.dns_domain),
+        (&mut spec.key_algorithm, &known.key_algorithm),
+    ] {
+        if own.is_empty() {
+            own.clone_from(theirs);
+        }
+    }
+    spec.link = spec.link.or(known.link);
 }
 
 async fn create(

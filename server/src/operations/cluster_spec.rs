@@ -23,11 +23,6 @@ pub fn check(spec: &mut ClusterSpec) -> Result<Vec<String>, OperationError> {
     spec.key_algorithm.parse::<KeyAlgorithm>().map_err(|err| OperationError::invalid("spec.keyAlgorithm", err))?;
     let (version, warning) = KubernetesVersion::parse_supported(&spec.kubernetes_version)
         .map_err(|err| OperationError::invalid("spec.kubernetes.version", err))?;
-    if spec.link.is_some() && !link_rbac::is_possible(&version) {
-        let problem =
-            "linked needs Kubernetes 1.30 or later, whose admission policies hold the link to its own Secrets";
-        return Err(OperationError::invalid("spec.kubernetes.access", problem));
-    }
     let endpoint: Endpoint =
         spec.endpoint.parse().map_err(|err| OperationError::invalid("spec.kubernetes.endpoint", err))?;
     spec.endpoint = endpoint.to_string();
@@ -57,6 +52,16 @@ pub fn check(spec: &mut ClusterSpec) -> Result<Vec<String>, OperationError> {
     Ok(warning.map(|warning| warning.to_string()).into_iter().collect())
 }
 
+/// Whether a cluster that Muster makes can be linked. One that is brought in brings its rights with its kubeconfig.
+pub fn check_link(spec: &ClusterSpec) -> Result<(), OperationError> {
+    let version = KubernetesVersion::parse(&spec.kubernetes_version);
+    if spec.link.is_none() || version.is_ok_and(|version| link_rbac::is_possible(&version)) {
+        return Ok(());
+    }
+    let problem = "linked needs Kubernetes 1.30 or later, whose admission policies hold the link to its own Secrets";
+    Err(OperationError::invalid("spec.kubernetes.access", problem))
+}
+
 fn extra_of(spec: &ClusterSpec) -> Result<Extra, OperationError> {
     let mut trees = serde_json::Map::new();
     for (name, json) in &spec.kubeadm {
@@ -84,7 +89,10 @@ pub fn warnings(cluster: &Cluster, now_ms: u64) -> Vec<String> {
     for pool in cluster.spec.pools.iter().filter(|pool| pool.discovery == "token-unsafe") {
         warnings.push(format!("pool {}: machines join without verifying the CA (unsafeSkipCAVerification)", pool.name));
     }
-    if !cluster.keys.contains_key("ca.key") {
+    warnings.extend(credentials_warning(cluster, now_ms));
+    if !cluster.workers_only.is_empty() {
+        warnings.push(format!("only workers can be added: {}", cluster.workers_only));
+    } else if !cluster.keys.contains_key("ca.key") {
         warnings.push(
             "the CA's key is not here (external CA): control planes and kubelets must be signed elsewhere".into(),
         );
@@ -93,4 +101,21 @@ pub fn warnings(cluster: &Cluster, now_ms: u64) -> Vec<String> {
         warnings.push(warning.to_string());
     }
     warnings
+}
+
+/// A kubeconfig's certificate is warned of in good time: this long before its end, or where it lives for less than that, always.
+const CREDENTIALS_SOON_MS: u64 = 30 * 86_400_000;
+
+fn credentials_warning(cluster: &Cluster, now_ms: u64) -> Option<String> {
+    let end_ms = cluster.credentials.as_ref()?.not_after_ms?;
+    let fix = format!("bring others with `muster cluster credentials {} --kubeconfig FILE`", cluster.spec.name);
+    let left_ms = end_ms.saturating_sub(now_ms);
+    match left_ms {
+        0 => Some(format!("the kubeconfig's client certificate has expired: {fix}")),
+        1..CREDENTIALS_SOON_MS => {
+            let hours = left_ms / 3_600_000;
+            Some(format!("the kubeconfig's client certificate expires in {} d {} h: {fix}", hours / 24, hours % 24))
+        }
+        CREDENTIALS_SOON_MS.. => None,
+    }
 }

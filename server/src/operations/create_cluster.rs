@@ -10,11 +10,11 @@ use muster_state::{
 };
 use zeroize::Zeroize;
 
-use super::{OperationError, Unsealed, cluster_pki, cluster_spec, vault::Secret};
+use super::{OperationError, Unsealed, cluster_pki, cluster_spec, set_credentials, vault::Secret};
 use crate::{
     clock::now_ms,
     kubeadm::{certificate_key::CertificateKey, token::BootstrapToken},
-    pki::{ClusterPki, KeyAlgorithm, import},
+    pki::{ClusterPki, KeyAlgorithm, import, kubeconfig::Kubeconfig},
 };
 
 /// Lifetime of the token that `kubeadm init` creates: kubeadm's own default.
@@ -25,7 +25,17 @@ pub enum Pki {
     /// It is made now.
     Made,
     /// It is brought in.
-    Imported(PkiFiles),
+    Imported(Brought),
+}
+
+/// What a cluster that exists brings with it.
+pub struct Brought {
+    /// Its PKI, or its `ca.crt` alone.
+    pub files: PkiFiles,
+    /// The way to its API.
+    pub kubeconfig: Option<Kubeconfig>,
+    /// Why no control plane can be added to it; empty: they can.
+    pub workers_only: String,
 }
 
 /// Files of a kubeadm pki directory by name, private keys among them: wiped when dropped.
@@ -47,9 +57,11 @@ pub async fn run(
     pki: Pki,
 ) -> Result<ClusterId, OperationError> {
     cluster_spec::check(&mut spec)?;
-    let (pki, origin) = files(&spec, pki).await?;
+    let Ready { pki, origin, kubeconfig, workers_only } = ready(&spec, pki).await?;
     let id = ClusterId(uuid::Uuid::new_v4().to_string());
     let keys = server.keys()?;
+    let credentials =
+        kubeconfig.map(|kubeconfig| set_credentials::seal(&keys.sealer, &id, 1, &kubeconfig)).transpose()?;
     let stored = cluster_pki::store(&keys.sealer, &id, &pki)?;
     let key = CertificateKey::generate().map_err(|err| anyhow!(err))?;
     let certificate_key = Secret::CertificateKey(&id).seal(&keys.sealer, 1, key.expose().expose().as_bytes())?;
@@ -73,23 +85,33 @@ pub async fn run(
         certificate_key,
         first_token,
         first_token_ttl_ms: FIRST_TOKEN_TTL_MS,
+        credentials,
+        workers_only,
     };
     Ok(server.ledger.propose_for(request, verb).await?)
 }
 
-async fn files(spec: &ClusterSpec, pki: Pki) -> Result<(ClusterPki, Origin), OperationError> {
+struct Ready {
+    pki: ClusterPki,
+    origin: Origin,
+    kubeconfig: Option<Kubeconfig>,
+    workers_only: String,
+}
+
+async fn ready(spec: &ClusterSpec, pki: Pki) -> Result<Ready, OperationError> {
     match pki {
-        Pki::Imported(files) => {
+        Pki::Imported(Brought { files, kubeconfig, workers_only }) => {
             let imported = import(&files.0, now_ms()).map_err(|err| OperationError::invalid("pki", err))?;
-            Ok((imported.pki, Origin::Imported))
+            Ok(Ready { pki: imported.pki, origin: Origin::Imported, kubeconfig, workers_only })
         }
         Pki::Made => {
+            cluster_spec::check_link(spec)?;
             let algorithm: KeyAlgorithm =
                 spec.key_algorithm.parse().map_err(|err| OperationError::invalid("spec.keyAlgorithm", err))?;
             // RSA-4096 takes seconds: not on a thread that serves streams.
             let made = tokio::task::spawn_blocking(move || ClusterPki::generate(algorithm, now_ms()));
             let made = made.await.context("making the cluster's PKI")?.context("making the cluster's PKI")?;
-            Ok((made, Origin::Created))
+            Ok(Ready { pki: made, origin: Origin::Created, kubeconfig: None, workers_only: String::new() })
         }
     }
 }

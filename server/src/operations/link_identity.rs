@@ -1,27 +1,66 @@
-//! What the leader shows to a linked cluster's API server. The authority's key is opened for this and wiped after.
+//! What the leader shows to a linked cluster's API server: a certificate of the cluster's authority, whose key is opened for this and
+//! wiped after, or, to a cluster that was brought in, what its kubeconfig holds.
 
 use anyhow::Context as _;
-use muster_state::record::Cluster;
+use muster_state::record::{Cluster, Credentials};
 use muster_trust::TlsIdentity;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 
 use super::{Unsealed, vault::Secret};
 use crate::{
     clock::now_ms,
     kubeadm::link_rbac::GROUP,
-    pki::{LinkTerms, file, issue_for_link},
+    pki::{
+        LinkTerms, file, issue_for_link,
+        kubeconfig::{Kubeconfig, Login},
+    },
+    seal::SecretText,
 };
 
-/// An identity for an hour, in memory only; `None` if the authority's key is not here.
+/// Who calls, in memory only.
+#[derive(Debug)]
+pub enum Shown {
+    /// By a client certificate.
+    Certificate(TlsIdentity),
+    /// By a bearer token.
+    Token(SecretText),
+}
+
+/// What to show; `None` if there is neither a kubeconfig nor the authority's key.
 ///
 /// # Errors
-/// If this server has no keys, or what is stored of the cluster's authority does not fit together.
-pub fn issue(server: &Unsealed, cluster: &Cluster) -> anyhow::Result<Option<TlsIdentity>> {
+/// If this server has no keys, or what is stored of the cluster does not fit together.
+pub fn issue(server: &Unsealed, cluster: &Cluster) -> anyhow::Result<Option<Shown>> {
+    if let Some(credentials) = &cluster.credentials {
+        return Ok(Some(shown(&open(server, cluster, credentials)?.login)?));
+    }
     let Some(sealed) = cluster.keys.get(file::CA_KEY) else { return Ok(None) };
     let authority = authority(cluster).context("the cluster has no ca.crt")?;
     let key = Secret::ClusterKey(&cluster.id, file::CA_KEY).open(&server.keys()?.sealer, sealed)?;
     let user = format!("muster:server:{}", server.id);
     let terms = LinkTerms { user: &user, group: GROUP };
-    Ok(Some(issue_for_link(authority, &key, terms, now_ms())?))
+    Ok(Some(Shown::Certificate(issue_for_link(authority, &key, terms, now_ms())?)))
+}
+
+fn open(server: &Unsealed, cluster: &Cluster, credentials: &Credentials) -> anyhow::Result<Kubeconfig> {
+    let text = Secret::Credentials(&cluster.id).open_text(&server.keys()?.sealer, &credentials.secret)?;
+    Ok(Kubeconfig::parse(&text)?)
+}
+
+/// What a kubeconfig shows.
+///
+/// # Errors
+/// If its certificate or key can't be read, which was checked when it was.
+pub fn shown(login: &Login) -> anyhow::Result<Shown> {
+    match login {
+        Login::Token(token) => Ok(Shown::Token(token.clone())),
+        Login::Certificate { chain, key } => {
+            let chain = CertificateDer::pem_slice_iter(chain.as_bytes()).collect::<Result<_, _>>();
+            let chain = chain.ok().context("its client certificate can't be read")?;
+            let key = PrivateKeyDer::from_pem_slice(key.expose().as_bytes()).ok().context("its key can't be read")?;
+            Ok(Shown::Certificate(TlsIdentity { chain, key }))
+        }
+    }
 }
 
 /// The authorities that the API server's certificate may come from, PEM.

@@ -15,6 +15,8 @@ pub enum Secret<'a> {
     ClusterKey(&'a ClusterId, &'a str),
     /// The certificate key of a cluster's join window.
     CertificateKey(&'a ClusterId),
+    /// The kubeconfig of a cluster that was brought in.
+    Credentials(&'a ClusterId),
     /// The secret part of a bootstrap token.
     BootstrapToken(&'a ClusterId, &'a TokenId),
 }
@@ -25,6 +27,7 @@ impl<'a> From<&'a SecretName> for Secret<'a> {
             SecretName::FleetKey(role) => Self::FleetKey(role),
             SecretName::ClusterKey(cluster, name) => Self::ClusterKey(cluster, name),
             SecretName::CertificateKey(cluster) => Self::CertificateKey(cluster),
+            SecretName::Credentials(cluster) => Self::Credentials(cluster),
             SecretName::BootstrapToken(cluster, token) => Self::BootstrapToken(cluster, token),
         }
     }
@@ -36,6 +39,7 @@ impl Secret<'_> {
             Self::FleetKey(role) => ("", "fleet-key", role),
             Self::ClusterKey(cluster, name) => (cluster.as_str(), "cluster-key", name),
             Self::CertificateKey(cluster) => (cluster.as_str(), "certificate-key", "certificate-key"),
+            Self::Credentials(cluster) => (cluster.as_str(), "credentials", "kubeconfig"),
             Self::BootstrapToken(cluster, token) => (cluster.as_str(), "bootstrap-token", token.as_str()),
         };
         SecretContext { cluster, kind, object, revision }

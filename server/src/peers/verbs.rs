@@ -49,6 +49,7 @@ const OF_VOTERS: &[&str] = &[
     "ReplaceCertificateKey",
     "FreePermit",
     "ChooseFirst",
+    "SetCredentials",
     "AcceptTime",
     "Sweep",
     "ReleaseBackup",

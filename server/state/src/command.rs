@@ -175,6 +175,7 @@ verbs! {
     compare_tokens::CompareTokens -> (),
     move_certificates::MoveCertificates -> (),
     extend_join_window::ExtendJoinWindow -> (),
+    set_credentials::SetCredentials -> (),
 }
 
 pub use complete_errand::ErrandOutcome;

@@ -105,6 +105,9 @@ pub const REQUESTS_KEPT: usize = 4;
 /// `kubeadm-certs` lives two hours; uploaded again well before, while control planes wait or join. Milliseconds.
 pub const CERTIFICATES_FRESH_MS: u64 = 90 * 60 * 1000;
 
+/// A kubeconfig with one server and one user, sealed, bytes: with a bundle of authorities and an RSA-4096 key it has 20 KiB.
+pub const CREDENTIALS_MAX: usize = 64 * 1024;
+
 /// Cuts text from outside to [`TEXT_MAX`] bytes at a character boundary.
 pub fn clip(text: &str) -> String {
     clip_to(text, TEXT_MAX)

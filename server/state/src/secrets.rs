@@ -16,6 +16,8 @@ pub enum SecretName {
     ClusterKey(ClusterId, String),
     /// The certificate key of a cluster's join window.
     CertificateKey(ClusterId),
+    /// The credentials for the API of a cluster that was brought in.
+    Credentials(ClusterId),
     /// The secret part of a bootstrap token.
     BootstrapToken(ClusterId, TokenId),
 }
@@ -26,6 +28,7 @@ impl fmt::Display for SecretName {
             Self::FleetKey(role) => write!(f, "fleet key {role}"),
             Self::ClusterKey(cluster, name) => write!(f, "key {name} of cluster {cluster}"),
             Self::CertificateKey(cluster) => write!(f, "certificate key of cluster {cluster}"),
+            Self::Credentials(cluster) => write!(f, "credentials for the API of cluster {cluster}"),
             Self::BootstrapToken(_, token) => write!(f, "bootstrap token {token}"),
         }
     }
@@ -40,7 +43,9 @@ impl State {
             let id = || cluster.id.clone();
             let keys = cluster.keys.iter();
             let keys = keys.map(move |(name, secret)| (SecretName::ClusterKey(id(), name.clone()), secret));
-            keys.chain([(SecretName::CertificateKey(id()), &cluster.certificate_key)])
+            let credentials = cluster.credentials.iter();
+            let credentials = credentials.map(move |given| (SecretName::Credentials(id()), &given.secret));
+            keys.chain([(SecretName::CertificateKey(id()), &cluster.certificate_key)]).chain(credentials)
         });
         let tokens = self.bootstrap_tokens.values();
         let tokens =
@@ -68,6 +73,7 @@ impl State {
             SecretName::FleetKey(role) => self.fleet.as_mut()?.keys.get_mut(role),
             SecretName::ClusterKey(cluster, name) => self.clusters.get_mut(cluster)?.keys.get_mut(name),
             SecretName::CertificateKey(cluster) => Some(&mut self.clusters.get_mut(cluster)?.certificate_key),
+            SecretName::Credentials(cluster) => Some(&mut self.clusters.get_mut(cluster)?.credentials.as_mut()?.secret),
             SecretName::BootstrapToken(cluster, token) => {
                 let token = self.bootstrap_tokens.get_mut(token).filter(|token| token.cluster == *cluster)?;
                 Some(&mut token.secret)

@@ -250,8 +250,10 @@ fn operators(state: &State, what: u8, [a, b, c]: [u8; 3]) -> Verb {
             let id = cluster(state, a);
             let mut spec = state.clusters.get(&id).map_or_else(|| world::spec("x"), |cluster| cluster.spec.clone());
             spec.kubernetes_version = format!("v1.36.{}", b % 3);
-            spec.pools[2].admission = if c % 2 == 0 { Admission::Approve } else { Admission::Token };
-            spec.pools[2].role = if c % 16 == 15 { Role::ControlPlane } else { Role::Worker };
+            if let Some(pool) = spec.pools.get_mut(2) {
+                pool.admission = if c % 2 == 0 { Admission::Approve } else { Admission::Token };
+                pool.role = if c % 16 == 15 { Role::ControlPlane } else { Role::Worker };
+            }
             let revision = state.clusters.get(&id).map_or(1, |cluster| cluster.revision) - u64::from(c % 8 == 7);
             UpdateCluster { id, revision, spec }.into()
         }
@@ -304,7 +306,8 @@ fn conductors(state: &State, what: u8, [a, b, c]: [u8; 3]) -> Verb {
             let (attempt, key) = known.map_or((0, world::digest(a)), |node| (node.attempt, node.identity.key));
             Release { node: id, attempt, step: step.into(), key, caller: "spiffe://fleet/server/1".into() }.into()
         }
-        46 => match c % 3 {
+        46 => match c % 4 {
+            3 => world::bring(state, cluster, b),
             0 => ReplaceCertificateKey { cluster, certificate_key: world::secret(c) }.into(),
             1 => {
                 JudgePreflight { node: id, revision: known.map_or(1, |n| n.preflight_revision), problem: "skew".into() }

@@ -60,9 +60,13 @@ fn count_sealed(value: &serde_json::Value) -> usize {
 #[test]
 fn every_sealed_secret_has_a_name_and_is_sealed_anew() {
     let state = samples::rich();
+    let mut world = World { now_ms: state.now_ms, state };
+    world.done(world::brought("c9"));
+    let state = world.state;
     let names: Vec<SecretName> = state.secrets().map(|(name, _)| name).collect();
     assert_eq!(names.len(), count_sealed(&serde_json::to_value(&state).unwrap()), "one of them is in no list");
     assert!(names.iter().any(|name| matches!(name, SecretName::BootstrapToken(..))));
+    assert!(names.contains(&SecretName::Credentials("c9".into())));
     let restored = refound(state);
     assert!(restored.secrets().count() > 5);
     for (name, secret) in restored.secrets() {

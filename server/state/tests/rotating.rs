@@ -18,6 +18,7 @@ use crate::world::{self, DAY_MS, World, digest};
 /// A fleet with a cluster and some machines, whose second data key has just begun.
 fn mk_world() -> World {
     let mut world = World::busy();
+    world.done(world::brought("c7"));
     world.done(world::record_server(1));
     world.done(StartEpoch { epoch: 2, keys: BTreeMap::from([(1, Bytes(vec![2, 1]))]) });
     world

@@ -5,6 +5,7 @@ mod differing;
 mod enrolment;
 mod etcd;
 mod golden;
+mod importing;
 mod join_windows;
 mod joining;
 mod kubelets;

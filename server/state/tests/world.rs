@@ -8,10 +8,13 @@ pub(crate) mod servers;
 use std::collections::BTreeMap;
 
 use muster_state::{
-    Applied, Bytes, ClusterId, Command, Digest, NodeId, NodeName, Refusal, Sealed, Stamp, State, TokenId, VerbOf,
-    command::{CreateCluster, CreateEnrolmentToken, Enrol, Enrolled, FoundFleet, RecordHello},
+    Applied, Bytes, ClusterId, Command, Digest, NodeId, NodeName, Refusal, Sealed, Stamp, State, TokenId, Verb, VerbOf,
+    command::{CreateCluster, CreateEnrolmentToken, Enrol, Enrolled, FoundFleet, RecordHello, SetCredentials},
     facts::{Facts, Preflight, Selector},
-    record::{Admission, CaCertificate, ClusterSpec, CsrApproval, Link, NamedNode, Origin, Pool, Role, SealedSecret},
+    record::{
+        Admission, CaCertificate, ClusterSpec, Credentials, CsrApproval, Link, NamedNode, Origin, Pool, Role,
+        SealedSecret,
+    },
 };
 
 pub(crate) use servers::{record_server, request_server, server_token};
@@ -194,6 +197,42 @@ pub(crate) fn create(cluster: &str) -> CreateCluster {
         certificate_key: secret(6),
         first_token: Some((TokenId(format!("first-{cluster}")), secret(7))),
         first_token_ttl_ms: DAY_MS,
+        credentials: None,
+        workers_only: String::new(),
+    }
+}
+
+/// A cluster that exists and is brought in by a kubeconfig alone.
+pub(crate) fn brought(cluster: &str) -> CreateCluster {
+    let link = Some(Link { csr_approval: CsrApproval::Muster });
+    let spec = spec(cluster);
+    let pools = spec.pools.iter().filter(|pool| pool.role == Role::Worker).cloned().collect();
+    CreateCluster {
+        spec: ClusterSpec { link, pools, ..spec },
+        origin: Origin::Imported,
+        keys: BTreeMap::new(),
+        first_token: None,
+        credentials: Some(credentials(1)),
+        ..create(cluster)
+    }
+}
+
+/// One that exists is brought in, or gets other credentials, which may be late.
+pub(crate) fn bring(state: &State, cluster: ClusterId, by: u8) -> Verb {
+    if by % 8 == 7 {
+        return brought("c7").into();
+    }
+    let now = state.clusters.get(&cluster).and_then(|cluster| cluster.credentials.as_ref());
+    let revision = now.map_or(0, |now| now.secret.revision) + u64::from(!by.is_multiple_of(4));
+    SetCredentials { cluster, credentials: credentials(revision) }.into()
+}
+
+pub(crate) fn credentials(revision: u64) -> Credentials {
+    Credentials {
+        secret: SealedSecret { revision, ..secret(8) },
+        server: "192.0.2.10:6443".into(),
+        user: "kubernetes-admin".into(),
+        not_after_ms: Some(START_MS + 365 * DAY_MS),
     }
 }
 

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use muster_server::consensus::{Consensus, Options};
 use muster_server::operations::keyring;
 use muster_server::operations::vault::Secret;
+use muster_server::pki::kubeconfig::{Kubeconfig, Login};
 use muster_server::seal::{KeySource, OwnKeys, Sealer, Surroundings};
 use muster_state::State;
 use muster_state::record::{BootstrapToken, Cluster};
@@ -46,6 +47,15 @@ fn add_cluster(inventory: &mut Inventory, sealer: &Sealer, cluster: &Cluster) ->
     for (file, secret) in &cluster.keys {
         let key = Secret::ClusterKey(&cluster.id, file).open(sealer, secret)?;
         inventory.add_private_key(&format!("{name} {file}"), &key)?;
+    }
+    if let Some(given) = &cluster.credentials {
+        let text = Secret::Credentials(&cluster.id).open_text(sealer, &given.secret)?;
+        match Kubeconfig::parse(&text).context("no kubeconfig")?.login {
+            Login::Certificate { key, .. } => {
+                inventory.add_private_key(&format!("{name} kubeconfig's key"), key.expose().as_bytes())?;
+            }
+            Login::Token(token) => inventory.add_text(&format!("{name} kubeconfig's token"), token.expose()),
+        }
     }
     // As text it is the hexadecimal form of these bytes.
     let key = Secret::CertificateKey(&cluster.id).open_text(sealer, &cluster.certificate_key)?;

@@ -256,6 +256,8 @@ fn cluster(name: &str) -> Verb {
         certificate_key: secret,
         first_token: None,
         first_token_ttl_ms: 0,
+        credentials: None,
+        workers_only: String::new(),
     }
     .into()
 }

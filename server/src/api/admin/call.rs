@@ -43,6 +43,7 @@ macro_rules! changing {
 changing!(
     CreateClusterRequest,
     ImportClusterRequest,
+    SetClusterCredentialsRequest,
     ApplyClusterRequest,
     ApproveNodeRequest,
     NodeRequest,

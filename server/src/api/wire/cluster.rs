@@ -3,10 +3,10 @@
 pub mod pool;
 pub mod spec;
 
-use muster_proto::admin::v1::{CertificateExpiry, Cluster as Wire};
+use muster_proto::admin::v1::{CertificateExpiry, Cluster as Wire, ClusterCredentials};
 use muster_state::{
     Phase, State,
-    record::{Cluster, ClusterSpec, Origin, Role},
+    record::{Cluster, ClusterSpec, Credentials, Origin, Role},
 };
 
 use super::time::timestamp;
@@ -49,7 +49,15 @@ pub fn render(state: &State, cluster: &Cluster, now_ms: u64) -> Wire {
             None => String::new(),
         },
         link_since: cluster.link.as_ref().and_then(|link| timestamp(link.since_ms)),
+        credentials: cluster.credentials.as_ref().map(credentials),
+        workers_only: cluster.workers_only.clone(),
     }
+}
+
+/// What they are, and until when: never what they hold.
+fn credentials(given: &Credentials) -> ClusterCredentials {
+    let not_after = given.not_after_ms.and_then(timestamp);
+    ClusterCredentials { server: given.server.clone(), user: given.user.clone(), not_after }
 }
 
 fn origin(origin: Origin) -> &'static str {

@@ -12,10 +12,17 @@ use super::values;
 pub enum ClusterCommand {
     /// Make a cluster's PKI, pin and settings before any machine exists
     Create(CreateArgs),
-    /// Extend a cluster that Muster did not make, by bringing in its PKI
+    /// Extend a cluster that Muster did not make, by a kubeconfig; with its PKI also by control planes
     Import(ImportArgs),
     /// Create or change a cluster from a file; prints a line to paste per machine that is known by name
     Apply(ApplyArgs),
+    /// Replace the kubeconfig by which a cluster was brought in
+    Credentials(CredentialsArgs),
+    /// Print what joining nodes need in a cluster that was brought in, for kubectl apply -f -
+    Rbac {
+        /// Name or id
+        name: String,
+    },
     /// List clusters
     List,
     /// One cluster in full
@@ -50,7 +57,7 @@ pub struct CreateArgs {
     pub dns_domain: Option<String>,
 }
 
-/// What is needed to extend a cluster without a connection to it.
+/// What is needed to extend a cluster that exists.
 #[derive(Debug, Args)]
 pub struct ImportArgs {
     /// Name of the cluster: a DNS-1123 label
@@ -58,15 +65,18 @@ pub struct ImportArgs {
     /// Its PKI directory, as on a control plane: /etc/kubernetes/pki
     #[arg(long, value_name = "DIR")]
     pub pki: Option<PathBuf>,
-    /// Not possible yet: Muster does not connect to an imported cluster
+    /// Way to its API, with inline credentials; - for standard input. Only this is needed to add workers
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
-    /// Stable endpoint of the control plane, host:port
+    /// Stable endpoint of the control plane, host:port [with a kubeconfig: the cluster's own]
     #[arg(long, value_name = "HOST:6443")]
-    pub endpoint: String,
-    /// Kubernetes version, e.g. v1.36.2
+    pub endpoint: Option<String>,
+    /// Kubernetes version, e.g. v1.36.2 [with a kubeconfig: the cluster's own]
     #[arg(long, value_name = "VERSION")]
-    pub kubernetes: String,
+    pub kubernetes: Option<String>,
+    /// Who approves certificate requests of joining nodes: muster or auto [with a kubeconfig: muster]
+    #[arg(long, value_name = "WHO", requires = "kubeconfig", value_parser = ["muster", "auto"])]
+    pub csr_approval: Option<String>,
     /// Addresses of pods, as the cluster has them
     #[arg(long, value_name = "CIDR")]
     pub pod_subnet: Option<String>,
@@ -76,6 +86,16 @@ pub struct ImportArgs {
     /// DNS domain of the cluster
     #[arg(long, value_name = "DOMAIN")]
     pub dns_domain: Option<String>,
+}
+
+/// Another kubeconfig.
+#[derive(Debug, Args)]
+pub struct CredentialsArgs {
+    /// Name or id
+    pub name: String,
+    /// The kubeconfig, with inline credentials; - for standard input
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: PathBuf,
 }
 
 /// A cluster file to apply.

@@ -65,6 +65,11 @@ fn clusters_are_created_imported_applied_listed_and_described() {
     let line = "cluster import old --pki /etc/kubernetes/pki --endpoint a:1 --kubernetes v1.31.0";
     let Command::Cluster(ClusterCommand::Import(args)) = command(line) else { panic!() };
     assert_eq!((args.pki.unwrap().to_str(), args.kubeconfig), (Some("/etc/kubernetes/pki"), None));
+    let line = "cluster import old --kubeconfig admin.conf";
+    let Command::Cluster(ClusterCommand::Import(args)) = command(line) else { panic!() };
+    assert_eq!((args.kubeconfig.unwrap().to_str(), args.endpoint, args.kubernetes), (Some("admin.conf"), None, None));
+    check_refused("cluster import old --pki p --csr-approval auto", "--kubeconfig");
+    check_refused("cluster credentials old", "--kubeconfig");
 
     let Command::Cluster(ClusterCommand::Apply(args)) = command("cluster apply -f c.yaml --dry-run") else { panic!() };
     assert_eq!((args.file.to_str(), args.dry_run, args.new_tokens), (Some("c.yaml"), true, false));

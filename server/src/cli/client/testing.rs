@@ -40,6 +40,7 @@ pub(in crate::cli) struct World {
     pub(in crate::cli) new_clusters: Vec<ClusterSpec>,
     pub(in crate::cli) event_requests: Vec<ListEventsRequest>,
     pub(in crate::cli) pki: Vec<PkiFile>,
+    pub(in crate::cli) kubeconfigs: Vec<String>,
     pub(in crate::cli) servers: ServerList,
     pub(in crate::cli) server_requests: Vec<ListServersRequest>,
     pub(in crate::cli) new_server_tokens: Vec<CreateServerTokenRequest>,
@@ -146,7 +147,16 @@ impl AdminService for Fake {
         let mut world = self.asked()?;
         let request = request.into_inner();
         world.pki = request.pki;
+        world.kubeconfigs.push(request.kubeconfig);
         Ok(Response::new(Cluster { id: "c1".into(), spec: request.spec, ..Cluster::default() }))
+    }
+
+    async fn set_cluster_credentials(&self, request: Request<SetClusterCredentialsRequest>) -> Answer<Cluster> {
+        let mut world = self.asked()?;
+        let request = request.into_inner();
+        world.kubeconfigs.push(request.kubeconfig);
+        let spec = ClusterSpec { name: request.cluster, ..ClusterSpec::default() };
+        Ok(Response::new(Cluster { id: "c1".into(), spec: Some(spec), ..Cluster::default() }))
     }
 
     async fn apply_cluster(&self, request: Request<ApplyClusterRequest>) -> Answer<ApplyClusterResponse> {

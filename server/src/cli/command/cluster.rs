@@ -2,8 +2,10 @@
 
 mod apply;
 mod create;
+mod credentials;
 mod import;
 mod named;
+mod rbac;
 
 use muster_proto::admin::v1::{Cluster, ListClustersRequest, Pool};
 
@@ -19,7 +21,11 @@ pub(super) fn refuse_early(command: &ClusterCommand) -> Result<(), Failure> {
     match command {
         ClusterCommand::Create(args) => create::check(args),
         ClusterCommand::Import(args) => import::check(args),
-        ClusterCommand::Apply(_) | ClusterCommand::List | ClusterCommand::Describe { .. } => Ok(()),
+        ClusterCommand::Credentials(_)
+        | ClusterCommand::Rbac { .. }
+        | ClusterCommand::Apply(_)
+        | ClusterCommand::List
+        | ClusterCommand::Describe { .. } => Ok(()),
     }
 }
 
@@ -28,6 +34,8 @@ pub(super) async fn run(command: ClusterCommand, session: &Session, console: &mu
         ClusterCommand::Create(args) => create::run(args, session, console).await?,
         ClusterCommand::Import(args) => import::run(args, session, console).await?,
         ClusterCommand::Apply(args) => apply::run(&args, session, console).await?,
+        ClusterCommand::Credentials(args) => credentials::run(&args, session, console).await?,
+        ClusterCommand::Rbac { name } => rbac::run(&name, session, console).await?,
         ClusterCommand::List => list(session, console).await?,
         ClusterCommand::Describe { name } => {
             let cluster = session.cluster(&name).await?;

@@ -87,6 +87,14 @@ fn cluster_info(cluster: &Cluster, spec: &ClusterSpec) -> String {
     }
 }
 
+/// `kubernetes-admin at 192.0.2.11:6443, until …`; nothing where no kubeconfig was brought.
+fn credentials(cluster: &Cluster) -> String {
+    let Some(given) = &cluster.credentials else { return String::new() };
+    let user = if given.user.is_empty() { "a token" } else { &given.user };
+    let until = given.not_after.as_ref().map(|end| format!(", until {}", stamp(Some(end)))).unwrap_or_default();
+    format!("{user} at {}{until}", given.server)
+}
+
 /// All that is known of a cluster, without its events.
 pub(in crate::cli) fn cluster_fields(cluster: &Cluster) -> Fields {
     let none = ClusterSpec::default();
@@ -98,6 +106,7 @@ pub(in crate::cli) fn cluster_fields(cluster: &Cluster) -> Fields {
         .add("Origin", cluster.origin.clone())
         .add("Mode", cluster.mode.clone())
         .add("Link", link(cluster))
+        .add("Credentials", credentials(cluster))
         .add("CSR approval", spec.csr_approval.clone())
         .add("cluster-info", cluster_info(cluster, spec))
         .add("Custodian", cluster.custodian.clone())

@@ -15,7 +15,8 @@ use crate::kubeadm::version::KubernetesVersion;
 const SEPARATE_ETCD_MINOR: u32 = 33;
 
 pub(super) fn plan(view: View<'_>, cluster: &Cluster) -> Vec<Planned> {
-    if !cluster.initialised || view.state.custodian(&cluster.id).is_none() {
+    let can_be_told = cluster.is_linked_from_outside() || view.state.custodian(&cluster.id).is_some();
+    if !cluster.initialised || !can_be_told {
         return Vec::new();
     }
     let waiting = view.state.nodes_of(&cluster.id).filter(|node| node.may_begin() && !node.finds_its_name_taken());

@@ -18,6 +18,7 @@ use muster_state::{
 use super::{Planned, View, plan};
 
 mod etcd;
+mod imported;
 
 fn sealed() -> SealedSecret {
     SealedSecret { revision: 1, sealed: Sealed { epoch: 1, format: 1, bytes: Bytes(vec![0; 40]) } }
@@ -93,6 +94,8 @@ impl World {
             certificate_key: sealed(),
             first_token: Some((TokenId::from("first0"), sealed())),
             first_token_ttl_ms: 86_400_000,
+            credentials: None,
+            workers_only: String::new(),
         };
         world.state.apply_verb(world.now_ms, create).expect("a cluster");
         for name in cps.iter().chain(&ws) {

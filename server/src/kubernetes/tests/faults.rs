@@ -11,6 +11,7 @@ use super::{
 use crate::{
     clock::now_ms,
     kubernetes::transport::{self, Target},
+    operations::link_identity::Shown,
     pki::{LinkTerms, PkiFile, file, issue_for_link},
 };
 
@@ -96,7 +97,7 @@ async fn the_first_address_that_answers_as_the_cluster_is_taken() {
     let identity = issue_for_link(text(file::CA_CRT), text(file::CA_KEY).as_bytes(), terms, now_ms()).unwrap();
     let target = |port| Target { host: "127.0.0.1".into(), port };
     let targets = vec![target(1), target(stranger.port), target(double.port)];
-    let client = transport::client(targets, text(file::CA_CRT), Some(identity)).unwrap();
+    let client = transport::client(targets, text(file::CA_CRT), Some(Shown::Certificate(identity))).unwrap();
     let version = within("the version", client.apiserver_version()).await.unwrap();
     assert_eq!(version.minor, "36");
     assert!(stranger.calls().is_empty());

@@ -15,7 +15,7 @@ use muster_state::{
     facts::{Facts, Preflight},
     record::{
         BootstrapTokenState, Certificate, Cluster, ClusterSpec, CsrApproval, Link, LinkCondition, Node, Observation,
-        Origin, PermitKind, Purpose, Verb,
+        Origin, PermitKind, Purpose, Role, Verb,
     },
 };
 use rcgen::{DnType, KeyPair};
@@ -28,8 +28,8 @@ use crate::{
     clock::now_ms,
     kubeadm::certificate_key::CertificateKey,
     kubernetes,
-    operations::{Unsealed, cluster_pki, founded::Founded, mint_token, urls::Places, vault::Secret},
-    pki::{ClusterPki, KeyAlgorithm},
+    operations::{Unsealed, cluster_pki, founded::Founded, mint_token, set_credentials, urls::Places, vault::Secret},
+    pki::{ClusterPki, KeyAlgorithm, kubeconfig::Kubeconfig},
 };
 
 /// Longest wait for what must come; a loaded machine takes its time.
@@ -62,10 +62,21 @@ impl World {
     /// A cluster of that PKI at that endpoint, whose first control plane `cp1` has joined. The links run.
     pub(super) async fn start(pki: &ClusterPki, endpoint: &str) -> Self {
         let founded = Founded::start(Places::default()).await;
-        let server = founded.server.clone();
-        let stop = CancellationToken::new();
-        create(&server, pki, endpoint).await;
-        first_control_plane(&server).await;
+        create(&founded.server, pki, endpoint).await;
+        first_control_plane(&founded.server).await;
+        Self::linked(founded)
+    }
+
+    /// A cluster that exists, with that PKI, brought in by that kubeconfig. The links run.
+    pub(super) async fn imported(pki: &ClusterPki, kubeconfig: &Kubeconfig, workers_only: &str) -> Self {
+        let founded = Founded::start(Places::default()).await;
+        let create = mk_imported(&founded.server, pki, kubeconfig, workers_only);
+        founded.server.ledger.propose(create).await.unwrap();
+        Self::linked(founded)
+    }
+
+    fn linked(founded: Founded) -> Self {
+        let (server, stop) = (founded.server.clone(), CancellationToken::new());
         let links = tokio::spawn(kubernetes::run(server.clone(), stop.clone()));
         Self { server, founded, stop, links }
     }
@@ -166,12 +177,25 @@ impl World {
 }
 
 async fn create(server: &Unsealed, pki: &ClusterPki, endpoint: &str) {
+    server.ledger.propose(mk_create(server, pki, endpoint)).await.unwrap();
+}
+
+fn mk_imported(server: &Unsealed, pki: &ClusterPki, kubeconfig: &Kubeconfig, workers_only: &str) -> CreateCluster {
+    let create = mk_create(server, pki, &kubeconfig.server);
+    let credentials = set_credentials::seal(&server.keys().unwrap().sealer, &create.id, 1, kubeconfig).unwrap();
+    let mut spec = create.spec.clone();
+    spec.pools.retain(|pool| workers_only.is_empty() || pool.role == Role::Worker);
+    let (workers_only, credentials) = (workers_only.to_owned(), Some(credentials));
+    CreateCluster { spec, origin: Origin::Imported, credentials, workers_only, ..create }
+}
+
+fn mk_create(server: &Unsealed, pki: &ClusterPki, endpoint: &str) -> CreateCluster {
     let id = ClusterId::from(CLUSTER);
     let keys = server.keys().unwrap();
     let stored = cluster_pki::store(&keys.sealer, &id, pki).unwrap();
     let key = CertificateKey::generate().unwrap();
     let link = Some(Link { csr_approval: CsrApproval::Muster });
-    let create = CreateCluster {
+    CreateCluster {
         spec: ClusterSpec { endpoint: endpoint.into(), link, ..mk_spec() },
         origin: Origin::Created,
         certificates: stored.certificates,
@@ -180,9 +204,10 @@ async fn create(server: &Unsealed, pki: &ClusterPki, endpoint: &str) {
         certificate_key: Secret::CertificateKey(&id).seal(&keys.sealer, 1, key.expose().expose().as_bytes()).unwrap(),
         first_token: None,
         first_token_ttl_ms: 0,
+        credentials: None,
+        workers_only: String::new(),
         id,
-    };
-    server.ledger.propose(create).await.unwrap();
+    }
 }
 
 async fn first_control_plane(server: &Unsealed) {

@@ -47,6 +47,8 @@ pub(crate) fn mk_contents() -> Contents {
         certificate_key: seal(Secret::CertificateKey(&cluster), "the certificate key"),
         first_token: Some((token.clone(), seal(Secret::BootstrapToken(&cluster, &token), "the token"))),
         first_token_ttl_ms: 1,
+        credentials: None,
+        workers_only: String::new(),
     };
     state.apply_verb(NOW_MS, create).unwrap();
     let head =
@@ -70,6 +72,7 @@ fn the_new_fleet_opens_every_secret_with_its_own_key_and_the_old_keys_open_none(
         let expected = match name {
             SecretName::ClusterKey(..) => &b"the CA key"[..],
             SecretName::CertificateKey(_) => b"the certificate key",
+            SecretName::Credentials(_) => b"the kubeconfig",
             SecretName::BootstrapToken(..) => b"the token",
             SecretName::FleetKey(_) => &plain,
         };

@@ -2,10 +2,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::update_cluster::check_spec;
+use super::{set_credentials::check_bounds, update_cluster::{check_roles, check_spec}};
 use crate::{
     ClusterId, Refusal, State, TokenId, limits,
-    record::{BootstrapToken, BootstrapTokenState, CaCertificate, Cluster, ClusterSpec, Origin, Purpose, Role, SealedSecret},
+    record::{BootstrapToken, BootstrapTokenState, CaCertificate, Cluster, ClusterSpec, Credentials, Origin, Purpose, Role, SealedSecret},
     state::{Change, Context},
 };
 
@@ -30,6 +30,12 @@ pub struct CreateCluster {
     pub first_token: Option<(TokenId, SealedSecret)>,
     /// Lifetime of that token from init, milliseconds.
     pub first_token_ttl_ms: u64,
+    /// Of a cluster that is brought in with a kubeconfig.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
+    /// Why no control plane can be added, in a sentence; empty: they can.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub workers_only: String,
 }
 
 impl CreateCluster {
@@ -38,12 +44,11 @@ impl CreateCluster {
         if state.clusters.contains_key(&self.id) {
             return Err(Refusal::Exists { kind: "cluster".into(), name: self.id.to_string() });
         }
-        if self.origin == Origin::Imported && self.spec.link.is_some() {
-            let problem = "a cluster that was brought in can't be linked yet: leave it detached";
-            return Err(Refusal::invalid("spec.kubernetes.access", problem));
-        }
+        self.check_access()?;
+        check_roles(&self.spec, &self.workers_only)?;
         let token_secret = self.first_token.as_ref().map(|(_, secret)| secret);
-        state.check_sealed(self.keys.values().chain([&self.certificate_key]).chain(token_secret))?;
+        let credentials = self.credentials.as_ref().map(|credentials| &credentials.secret);
+        state.check_sealed(self.keys.values().chain([&self.certificate_key]).chain(token_secret).chain(credentials))?;
         if let Some((token, _)) = &self.first_token
             && state.bootstrap_tokens.contains_key(token)
         {
@@ -86,11 +91,29 @@ impl CreateCluster {
             first: None,
             link: None,
             etcd: None,
+            credentials: self.credentials,
+            workers_only: limits::clip(&self.workers_only),
         };
         state.clusters.insert(id.clone(), cluster);
         state.event(false, "ClusterCreated", message, Some(id.clone()), None);
         state.changes.push(Change::Cluster(id.clone()));
         Ok(id)
+    }
+
+    /// A cluster that was brought in is linked by its credentials, and only by them.
+    fn check_access(&self) -> Result<(), Refusal> {
+        let is_linked = self.spec.link.is_some();
+        match &self.credentials {
+            None if self.origin == Origin::Imported && is_linked => {
+                let problem = "a cluster that is brought in is linked by a kubeconfig: give one, or leave it detached";
+                Err(Refusal::invalid("spec.kubernetes.access", problem))
+            }
+            Some(_) if self.origin != Origin::Imported || !is_linked => {
+                Err(Refusal::invalid("kubeconfig", "only a cluster that is brought in, and linked, has one"))
+            }
+            None => Ok(()),
+            Some(credentials) => check_bounds(credentials),
+        }
     }
 
     /// Whether a cluster of that spec would be refused now, before anything is made for it; changes nothing.

@@ -50,6 +50,7 @@ impl UpdateCluster {
             return Err(Refusal::Changed { kind: "cluster".into(), name, now: cluster.revision });
         }
         check_frozen(&cluster.spec, &self.spec, cluster.initialised)?;
+        check_roles(&self.spec, &cluster.workers_only)?;
         for node in state.nodes_of(&self.id) {
             let Some(place) = node.placement() else { continue };
             match self.spec.pool(&place.pool) {
@@ -96,6 +97,16 @@ fn check_frozen(old: &ClusterSpec, new: &ClusterSpec, initialised: bool) -> Resu
         }
     }
     Ok(())
+}
+
+/// No pool of control planes where none can be added.
+pub(super) fn check_roles(spec: &ClusterSpec, workers_only: &str) -> Result<(), Refusal> {
+    match spec.pools.iter().position(|pool| pool.role == Role::ControlPlane) {
+        Some(at) if !workers_only.is_empty() => {
+            Err(Refusal::invalid(&format!("spec.pools[{at}].role"), format!("only workers can be added: {workers_only}")))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// Checks what can be checked without knowing kubeadm. The edge has parsed versions and subnets before.

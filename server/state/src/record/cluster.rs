@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{EtcdView, Link, LinkStatus, SealedSecret};
+use super::{Credentials, EtcdView, Link, LinkStatus, SealedSecret};
 use crate::{ClusterId, NodeId, NodeName, TokenId, facts::Selector};
 
 /// What a node is in its cluster.
@@ -249,9 +249,20 @@ pub struct Cluster {
     /// The members of its etcd, where the leader can ask for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etcd: Option<EtcdView>,
+    /// How the leader gets at the API of a cluster that was brought in with a kubeconfig.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
+    /// Why no control plane can be added, in a sentence; empty: they can.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub workers_only: String,
 }
 
 impl Cluster {
+    /// The leader can speak to its API before any machine of Muster's is in it.
+    pub fn is_linked_from_outside(&self) -> bool {
+        self.spec.link.is_some() && self.credentials.is_some()
+    }
+
     /// The permit of that kind.
     pub fn permit(&self, kind: PermitKind) -> Permit {
         self.permits.get(&kind).cloned().unwrap_or_default()

@@ -1,5 +1,6 @@
 //! One of everything that is stored.
 
+mod importing;
 pub(super) mod linking;
 mod rotating;
 mod servers;
@@ -59,7 +60,7 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
     all.extend(reports());
     all.extend(servers::commands());
     all.extend(rotating::commands());
-    all.extend(linking::commands());
+    all.extend(linking::commands().into_iter().chain(importing::commands()));
     all
 }
 
@@ -275,7 +276,7 @@ pub(super) fn replies() -> Vec<(&'static str, Reply)> {
         ("ReplaceDataKeyCopies", Reply::ReplaceDataKeyCopies(())),
         ("RenewOperator", Reply::RenewOperator(())),
     ];
-    all.extend(linking::replies());
+    all.extend(linking::replies().into_iter().chain(importing::replies()));
     all
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use muster_state::{
     Applied, Change, Command, Digest, NodeId, NodeName, Stamp, State, Verb, limits,
-    record::{BootstrapTokenState, ErrandState, Node, PermitKind, Purpose, Step, StepState},
+    record::{BootstrapTokenState, ErrandState, Node, Origin, PermitKind, Purpose, Role, Step, StepState},
 };
 
 /// Applies a command and checks all that must hold between the state before and the state after.
@@ -51,6 +51,14 @@ pub(crate) fn check(state: &State) {
         assert_eq!(node.timeline.last().map(|entry| entry.phase), Some(phase));
     }
     for cluster in state.clusters.values() {
+        let brought = cluster.origin == Origin::Imported && cluster.spec.link.is_some();
+        assert_eq!(
+            cluster.credentials.is_some(),
+            brought,
+            "what is brought in is linked by credentials, and nothing else"
+        );
+        let planes = cluster.spec.pools.iter().any(|pool| pool.role == Role::ControlPlane);
+        assert!(cluster.workers_only.is_empty() || !planes, "a pool of control planes where none can be added");
         for kind in [PermitKind::Init, PermitKind::EtcdJoin] {
             let free = |node: &&Node| {
                 let step = node.current_step().filter(|step| step.verb.permit() == Some(kind));

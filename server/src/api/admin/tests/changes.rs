@@ -85,7 +85,7 @@ async fn a_request_id_is_done_once_and_another_body_under_it_is_refused() {
 async fn an_import_that_is_no_pki_is_refused_and_makes_nothing() {
     let served = Served::start().await;
     let pki = vec![PkiFile { name: "ca.crt".into(), content: b"no certificate".to_vec() }];
-    let body = ImportClusterRequest { request_id: "r1".into(), spec: Some(spec()), pki };
+    let body = ImportClusterRequest { request_id: "r1".into(), spec: Some(spec()), pki, kubeconfig: String::new() };
     let refused = served.admin.import_cluster(served.ask(body)).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(refused.message().starts_with("pki: "), "{refused}");
@@ -102,7 +102,7 @@ async fn a_pki_that_is_brought_in_becomes_a_cluster_with_its_pins() {
         crate::pki::PkiFile::Secret(key) => key.expose().as_bytes().to_vec(),
     };
     let pki = made.files.iter().map(|(name, file)| PkiFile { name: (*name).into(), content: content(file) }).collect();
-    let body = ImportClusterRequest { request_id: "r1".into(), spec: Some(spec()), pki };
+    let body = ImportClusterRequest { request_id: "r1".into(), spec: Some(spec()), pki, kubeconfig: String::new() };
     let cluster = served.admin.import_cluster(served.ask(body)).await.unwrap().into_inner();
     assert_eq!((cluster.origin.as_str(), cluster.initialised, cluster.ca_pins.len()), ("imported", true, 1));
     let permits =

@@ -29,6 +29,29 @@ fn refused_pool(change: impl FnOnce(&mut WirePool)) -> String {
 }
 
 #[test]
+fn credentials_are_shown_with_their_end_and_warned_of_in_good_time() {
+    let (mut state, day_ms) = (mk_state(), 86_400_000);
+    let mut shown = |left_ms: Option<u64>| {
+        let cluster = state.clusters.get_mut(&CLUSTER.into()).unwrap();
+        let not_after_ms = left_ms.map(|left_ms| NOW_MS + left_ms);
+        let (secret, server) = (cluster.certificate_key.clone(), "192.0.2.11:6443".to_owned());
+        cluster.credentials = Some(Credentials { secret, server, user: "ann".into(), not_after_ms });
+        render(&state, &state.clusters[&CLUSTER.into()], NOW_MS)
+    };
+    let warned = |wire: Wire| wire.warnings.into_iter().find(|line| line.contains("muster cluster credentials prod"));
+    let wire = shown(Some(31 * day_ms));
+    let given = wire.credentials.clone().unwrap();
+    assert_eq!((given.user.as_str(), given.server.as_str()), ("ann", "192.0.2.11:6443"));
+    assert!(given.not_after.is_some());
+    assert_eq!(warned(wire), None);
+    assert!(warned(shown(Some(day_ms + 3_600_000))).unwrap().contains("expires in 1 d 1 h"));
+    assert!(warned(shown(Some(0))).unwrap().contains("has expired"));
+    let wire = shown(None);
+    assert_eq!(wire.credentials.clone().unwrap().not_after, None);
+    assert_eq!(warned(wire), None, "of a token nobody knows the end");
+}
+
+#[test]
 fn a_spec_comes_back_as_it_was_stored() {
     let mut stored = mk_spec();
     stored.kubeadm.insert("init".into(), r#"{"skipPhases":["addon/kube-proxy"]}"#.into());

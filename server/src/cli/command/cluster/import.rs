@@ -1,53 +1,81 @@
-//! `muster cluster import`: the PKI is brought in; there is no connection to the cluster.
+//! `muster cluster import`: a cluster that exists, by a kubeconfig, its PKI, or both.
 
 use std::path::Path;
 
 use muster_proto::admin::v1::{ClusterSpec, ImportClusterRequest, PkiFile};
+use zeroize::Zeroizing;
 
 use super::create::check_settings;
-use super::{NEXT_MACHINES, default_pools, made};
+use super::{NEXT_MACHINES, made};
 use crate::cli::args::ImportArgs;
 use crate::cli::client::{Session, request_id};
+use crate::cli::command::pin::read_file;
 use crate::cli::console::{Console, plain};
 use crate::cli::exit::{Exit, Failure};
 use crate::pki;
+use crate::pki::kubeconfig::{BYTES_MAX, Kubeconfig};
 
 /// What can be wrong with the arguments alone.
 pub(super) fn check(args: &ImportArgs) -> Result<(), Failure> {
-    if args.kubeconfig.is_some() {
-        return Err(Failure::new(
-            Exit::Usage,
-            "--kubeconfig is refused: Muster cannot link to the API of an imported cluster yet",
-        )
-        .with_next("bring in its PKI with --pki DIR (a copy of /etc/kubernetes/pki); it is then extended detached"));
+    let usage = |message: &str| Failure::new(Exit::Usage, message);
+    if args.kubeconfig.is_none() {
+        if args.pki.is_none() {
+            let message =
+                "--kubeconfig FILE is needed, or --pki DIR: the cluster's /etc/kubernetes/pki, or a copy of it";
+            return Err(usage(message));
+        }
+        if args.endpoint.is_none() || args.kubernetes.is_none() {
+            let next = "or give --kubeconfig FILE: then the cluster is asked";
+            return Err(usage("--endpoint HOST:PORT and --kubernetes VERSION are needed").with_next(next));
+        }
     }
-    if args.pki.is_none() {
-        return Err(Failure::new(
-            Exit::Usage,
-            "--pki DIR is needed: the cluster's /etc/kubernetes/pki, or a copy of it",
-        ));
-    }
-    check_settings(&args.name, &args.endpoint, &args.kubernetes, [&args.pod_subnet, &args.service_subnet])
+    // What is left out is the cluster's own.
+    let (endpoint, version) = (args.endpoint.as_deref(), args.kubernetes.as_deref());
+    let subnets = [&args.pod_subnet, &args.service_subnet];
+    check_settings(&args.name, endpoint.unwrap_or("left.out:1"), version.unwrap_or("v1.36.2"), subnets)
 }
 
 pub(super) async fn run(args: ImportArgs, session: &Session, console: &mut Console) -> Result<(), Failure> {
-    let ImportArgs { name, pki, kubeconfig: _, endpoint, kubernetes, pod_subnet, service_subnet, dns_domain } = args;
-    let pki = read_pki(&pki.unwrap_or_default(), console)?;
-    let spec = ClusterSpec {
-        name,
-        kubernetes_version: kubernetes,
-        endpoint,
-        pod_subnet: pod_subnet.unwrap_or_default(),
-        service_subnet: service_subnet.unwrap_or_default(),
-        dns_domain: dns_domain.unwrap_or_default(),
-        pools: default_pools(),
-        ..ClusterSpec::default()
+    let pki = args.pki.as_deref().map(|folder| read_pki(folder, console)).transpose()?.unwrap_or_default();
+    let kubeconfig = args.kubeconfig.as_deref().map(|path| read_kubeconfig(path, console)).transpose()?;
+    let request = ImportClusterRequest {
+        request_id: request_id(),
+        spec: Some(spec(args, kubeconfig.is_some())),
+        pki,
+        kubeconfig: kubeconfig.map(|given| given.render().expose().to_owned()).unwrap_or_default(),
     };
-    let request = ImportClusterRequest { request_id: request_id(), spec: Some(spec), pki };
-    let imported = session.call(async |mut client| client.import_cluster(request.clone()).await).await?;
-    made(&imported, "imported", console)?;
+    let bar = console.spinner("looking at the cluster");
+    let imported = session.call(async |mut client| client.import_cluster(request.clone()).await).await;
+    bar.finish_and_clear();
+    made(&imported?, "imported", console)?;
     console.next(NEXT_MACHINES);
     Ok(())
+}
+
+/// Without pools: the server gives it those that it can have.
+fn spec(args: ImportArgs, linked: bool) -> ClusterSpec {
+    ClusterSpec {
+        name: args.name,
+        kubernetes_version: args.kubernetes.unwrap_or_default(),
+        endpoint: args.endpoint.unwrap_or_default(),
+        pod_subnet: args.pod_subnet.unwrap_or_default(),
+        service_subnet: args.service_subnet.unwrap_or_default(),
+        dns_domain: args.dns_domain.unwrap_or_default(),
+        access: if linked { "linked".into() } else { String::new() },
+        csr_approval: args.csr_approval.unwrap_or_default(),
+        ..ClusterSpec::default()
+    }
+}
+
+/// The current context of a kubeconfig, checked and reduced to what is needed before any of it leaves this machine.
+pub(super) fn read_kubeconfig(path: &Path, console: &mut Console) -> Result<Kubeconfig, Failure> {
+    let invalid = |message: String| Failure::new(Exit::Invalid, format!("{}: {}", path.display(), plain(&message)));
+    let content = Zeroizing::new(read_file(path, BYTES_MAX as u64, console)?);
+    let text = std::str::from_utf8(&content).map_err(|_| invalid("it is no text".into()))?;
+    let kubeconfig = Kubeconfig::parse(text).map_err(|error| invalid(error.to_string()))?;
+    let now_ms = u64::try_from(console.now().as_millisecond()).unwrap_or(0);
+    kubeconfig.check_dates(now_ms).map_err(|error| invalid(error.to_string()))?;
+    Ok(kubeconfig)
 }
 
 /// What new control planes need of a PKI directory, checked before any of it leaves this machine. Files of one machine

@@ -11,7 +11,7 @@ use muster_state::{
 use super::plain;
 use crate::world::digest;
 
-fn resealed(name: SecretName) -> Resealed {
+pub(super) fn resealed(name: SecretName) -> Resealed {
     let sealed = Sealed { epoch: 2, format: 1, bytes: Bytes(vec![9; 4]) };
     Resealed { name, seen: digest(5), secret: SealedSecret { revision: 1, sealed } }
 }

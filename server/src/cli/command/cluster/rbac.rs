@@ -1,0 +1,45 @@
+//! `muster cluster rbac`: what an administrator applies where the kubeconfig of a cluster that was brought in may not.
+
+use muster_proto::admin::v1::Cluster;
+use serde_json::json;
+
+use crate::cli::client::Session;
+use crate::cli::console::Console;
+use crate::cli::exit::{Exit, Failure};
+use crate::kubeadm::rbac::{CsrApproval, bindings_of};
+
+pub(super) async fn run(name: &str, session: &Session, console: &mut Console) -> Result<(), Failure> {
+    let cluster = session.cluster(name).await?;
+    console.data(&manifests(&cluster)?)
+}
+
+/// One List, in JSON, which kubectl reads too.
+fn manifests(cluster: &Cluster) -> Result<String, Failure> {
+    let spec = cluster.spec.clone().unwrap_or_default();
+    let approval = if spec.csr_approval == "muster" { CsrApproval::Explicit } else { CsrApproval::Automatic };
+    let items = bindings_of(&spec.name, cluster.workers_only.is_empty(), approval)
+        .map_err(|error| Failure::new(Exit::Invalid, error.to_string()))?;
+    let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+    Ok(format!("{list:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_proto::admin::v1::ClusterSpec;
+
+    fn names(workers_only: &str, csr_approval: &str) -> Vec<String> {
+        let spec = ClusterSpec { name: "old".into(), csr_approval: csr_approval.into(), ..ClusterSpec::default() };
+        let cluster = Cluster { spec: Some(spec), workers_only: workers_only.into(), ..Cluster::default() };
+        let list: serde_json::Value = serde_json::from_str(&manifests(&cluster).unwrap()).unwrap();
+        let items = list["items"].as_array().unwrap();
+        items.iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn what_is_printed_is_for_those_roles_that_can_join_and_approves_nothing_that_muster_does() {
+        assert_eq!(names("no keys", "muster").len(), 4);
+        assert_eq!(names("", "muster").len(), 9);
+        assert!(names("", "auto").contains(&"muster:worker:node-autoapprove".to_owned()));
+    }
+}
