@@ -96,11 +96,18 @@ fn begin(state: &State, node: &Node, place: &Placement) -> Option<Verb> {
 }
 
 fn mint(state: &State, node: &Node, place: &Placement) -> Verb {
+    // One that was never there, as if it were minted at random: not every change is an event.
+    let mut fresh = (state.last_event..).map(|number| TokenId(format!("b{}-{number}", node.id)));
+    let id = fresh.find(|id| !state.bootstrap_tokens.contains_key(id)).unwrap_or_else(|| "none".into());
+    // Under the data key of now: the first one may have ended.
+    let newest = state.fleet.as_ref().and_then(|fleet| fleet.epochs.keys().next_back().copied());
+    let mut sealed = secret(8);
+    sealed.sealed.epoch = newest.unwrap_or(sealed.sealed.epoch);
     MintBootstrapToken {
-        id: TokenId(format!("b{}-{}", node.id, state.last_event)),
+        id,
         cluster: place.cluster.clone(),
         purpose: Purpose::Node(node.id.clone()),
-        secret: secret(8),
+        secret: sealed,
         ttl_ms: 900_000,
     }
     .into()
