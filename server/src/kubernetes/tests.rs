@@ -6,6 +6,7 @@ mod imported;
 mod journeys;
 mod outside;
 mod real;
+mod real_import;
 mod secrets;
 mod signing;
 mod windows;

@@ -18,22 +18,24 @@ use crate::kubeadm::{group::Role, jws, link_rbac, rbac, token::BootstrapToken};
 
 const PORT: u16 = 17_443;
 
-struct Lab {
+/// A control plane of this host's own, until it is dropped.
+pub(super) struct Lab {
+    port: u16,
     scripts: PathBuf,
     bin: PathBuf,
     run: tempfile::TempDir,
 }
 
 #[expect(clippy::disallowed_methods, reason = "where the lab is, is said by the environment")]
-fn lab() -> Option<Lab> {
+pub(super) fn lab_at(port: u16) -> Option<Lab> {
     let (Some(lab), Some(scripts)) = (std::env::var_os("K8S_LAB"), std::env::var_os("LAB_SCRIPTS")) else {
         // Past the capture of `cargo test`, so that a skip is seen although the test passes.
         let _ = writeln!(std::io::stderr(), "skipped: no real Kubernetes here: set K8S_LAB and LAB_SCRIPTS");
         return None;
     };
     let run = tempfile::tempdir().unwrap();
-    let lab = Lab { scripts: scripts.into(), bin: PathBuf::from(lab).join("bin"), run };
-    lab.script("control-plane.sh", &["link", &PORT.to_string()]);
+    let lab = Lab { port, scripts: scripts.into(), bin: PathBuf::from(lab).join("bin"), run };
+    lab.script("control-plane.sh", &["link", &port.to_string()]);
     Some(lab)
 }
 
@@ -50,17 +52,17 @@ impl Lab {
         assert!(ended.success(), "{name}");
     }
 
-    fn home(&self) -> PathBuf {
+    pub(super) fn home(&self) -> PathBuf {
         self.run.path().join("link")
     }
 
     /// kubectl as an administrator, or as the holder of a bootstrap token.
-    fn kubectl(&self, token: Option<&str>, arguments: &[&str], input: &Value) -> Result<Value, String> {
+    pub(super) fn kubectl(&self, token: Option<&str>, arguments: &[&str], input: &Value) -> Result<Value, String> {
         let mut command = Command::new(self.bin.join("kubectl"));
         match token {
             None => command.arg("--kubeconfig").arg(self.home().join("kube/super-admin.conf")),
             Some(token) => command
-                .arg(format!("--server=https://127.0.0.1:{PORT}"))
+                .arg(format!("--server=https://127.0.0.1:{}", self.port))
                 .arg(format!("--certificate-authority={}", self.home().join("pki/ca.crt").display()))
                 .args(["--kubeconfig=/dev/null", &format!("--token={token}")]),
         };
@@ -75,12 +77,12 @@ impl Lab {
         }
     }
 
-    fn apply(&self, object: &Value) {
+    pub(super) fn apply(&self, object: &Value) {
         self.kubectl(None, &["apply", "-f", "-"], object).unwrap();
     }
 
     /// Posts a certificate request with a token, as a kubelet does.
-    fn post(&self, token: &str, name: &str, pem: &str) -> Result<Value, String> {
+    pub(super) fn post(&self, token: &str, name: &str, pem: &str) -> Result<Value, String> {
         let mut csr = super::world::csr(name, &"abcdef".into(), pem);
         let spec = csr["spec"].as_object_mut().unwrap();
         spec.retain(|field, _| ["request", "signerName", "usages"].contains(&field.as_str()));
@@ -91,7 +93,7 @@ impl Lab {
         self.kubectl(None, &["get", "csr", name, "-o", "json"], &Value::Null).unwrap()
     }
 
-    async fn until_verdict(&self, name: &str, wanted: &str) {
+    pub(super) async fn until_verdict(&self, name: &str, wanted: &str) {
         until(name, async || {
             let seen = self.csr(name)["status"]["conditions"][0]["type"].clone();
             if seen == wanted { Ok(()) } else { Err(seen) }
@@ -126,7 +128,7 @@ fn pki(lab: &Lab) -> crate::pki::ClusterPki {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_real_kubernetes_only_the_machine_that_holds_its_token_gets_a_certificate() {
-    let Some(lab) = lab() else { return };
+    let Some(lab) = lab_at(PORT) else { return };
     install_rights(&lab);
     let world = World::start(&pki(&lab), &format!("127.0.0.1:{PORT}")).await;
     world.until_condition(LinkCondition::Connected).await;

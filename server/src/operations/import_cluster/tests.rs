@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     api::fixture::mk_spec,
     kubeadm::cluster_configuration::Networking,
-    operations::{founded::Founded, set_credentials, urls::Places, vault::Secret},
+    operations::{apply_cluster, founded::Founded, set_credentials, urls::Places, vault::Secret},
     pki::{ClusterPki, KeyAlgorithm, PkiFile, kubeconfig::Login},
 };
 
@@ -141,6 +141,29 @@ async fn credentials_are_replaced_by_others_of_the_same_cluster_only() {
     let keys = founded.server.keys().unwrap();
     let text = Secret::Credentials(&id).open_text(&keys.sealer, &given.secret).unwrap();
     assert_eq!(Kubeconfig::parse(&text).unwrap().login, Login::Token("new".to_owned().into()));
+    founded.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_file_need_not_repeat_what_the_cluster_said_of_itself() {
+    let pki = mk_pki();
+    let (founded, id) = import(None, mk_kubeconfig(&pki, "abc"), mk_found("192.0.2.11:6443")).await.unwrap();
+    let spec = || {
+        let mut spec = ClusterSpec { pools: pools(false), endpoint: "192.0.2.11:6443".into(), ..mk_spec() };
+        spec.key_algorithm.clear();
+        spec.pools[0].count = 7;
+        spec
+    };
+    let request = |id: &str| Request { caller: "ann".into(), id: id.into(), digest: muster_state::Digest([1; 32]) };
+    apply_cluster::run(&founded.server, request("r2"), spec(), false).await.unwrap();
+    let cluster = founded.server.ledger.read(|state| state.clusters[&id].clone());
+    assert_eq!((cluster.spec.pod_subnet.as_str(), cluster.spec.pools[0].count), ("198.19.0.0/16", 7));
+    assert!(cluster.is_linked_from_outside());
+    let other = ClusterSpec { pod_subnet: "10.244.0.0/16".into(), ..spec() };
+    assert!(apply_cluster::run(&founded.server, request("r3"), other, false).await.is_err());
+    let planes = ClusterSpec { pools: pools(true), ..spec() };
+    let refused = apply_cluster::run(&founded.server, request("r4"), planes, false).await.unwrap_err();
+    assert!(refused.to_string().contains("only workers can be added"), "{refused}");
     founded.stop().await;
 }
 

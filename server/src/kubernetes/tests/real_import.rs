@@ -1,0 +1,94 @@
+//! A real cluster is brought in by the kubeconfig that kubeadm wrote.
+
+use muster_state::{
+    ClusterId, Request,
+    record::{BootstrapTokenState, LinkCondition},
+};
+use serde_json::{Value, json};
+
+use super::{
+    real::{Lab, lab_at},
+    world::{World, pkcs10, pki_of},
+};
+use crate::{
+    api::fixture::CLUSTER,
+    kubeadm::{
+        link_rbac,
+        rbac::{self, CsrApproval},
+    },
+    kubernetes::survey,
+    operations::set_credentials,
+    pki::kubeconfig::{Kubeconfig, Login},
+};
+
+const PORT: u16 = 17_463;
+
+fn own_bindings(lab: &Lab) -> Vec<String> {
+    let list = |kind: &str| {
+        let asked = ["get", kind, "-A", "-o", "json"];
+        let list = lab.kubectl(None, &asked, &Value::Null).unwrap();
+        let names = list["items"].as_array().unwrap().iter().filter_map(|item| item["metadata"]["name"].as_str());
+        names.filter(|name| name.starts_with("muster:")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    [list("clusterrolebindings"), list("rolebindings")].concat()
+}
+
+/// The token of an account that may do what a link does, and look at bindings, but give no rights away.
+fn limited(lab: &Lab) -> String {
+    let account = json!({ "kind": "ServiceAccount", "name": "muster", "namespace": "kube-system" });
+    lab.apply(&json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "muster", "namespace": "kube-system" },
+    }));
+    for mut object in link_rbac::objects("prod").unwrap() {
+        let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+        if kind.starts_with("Validating") {
+            continue;
+        }
+        object["metadata"]["name"] = "import-test".into();
+        if kind.ends_with("Binding") {
+            object["roleRef"]["name"] = "import-test".into();
+            object["subjects"] = json!([account]);
+        }
+        if kind == "ClusterRole" {
+            let resources = ["clusterrolebindings", "rolebindings"];
+            let look = json!({ "apiGroups": ["rbac.authorization.k8s.io"], "resources": resources, "verbs": ["get"] });
+            object["rules"].as_array_mut().unwrap().push(look);
+        }
+        lab.apply(&object);
+    }
+    let asked = ["-n", "kube-system", "create", "token", "muster", "-o", "json"];
+    lab.kubectl(None, &asked, &Value::Null).unwrap()["status"]["token"].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_cluster_is_brought_in_by_the_kubeconfig_that_kubeadm_wrote() {
+    let Some(lab) = lab_at(PORT) else { return };
+    let text = std::fs::read_to_string(lab.home().join("kube/super-admin.conf")).unwrap();
+    let kubeconfig = Kubeconfig::parse(&text).unwrap();
+    let found = survey(&kubeconfig).await.unwrap().unwrap();
+    assert_eq!((found.kubernetes_version.as_str(), found.endpoint()), ("v1.36.2", Some(format!("127.0.0.1:{PORT}"))));
+    let world = World::imported(&pki_of(&lab.home().join("pki")), &kubeconfig, "").await;
+    world.until_condition(LinkCondition::Connected).await;
+    assert_eq!(own_bindings(&lab).len(), 9, "{:?}", own_bindings(&lab));
+    let (id, token) = world.worker("machine-w1", "w1").await;
+    world.joins(&id, &token).await;
+    lab.post(&world.whole_token(&token), "own", &pkcs10("system:node:w1", "system:nodes")).unwrap();
+    lab.until_verdict("own", "Approved").await;
+    world.has_joined(&id).await;
+    world.until_token(&token, BootstrapTokenState::Deleted).await;
+    // With an account that may not give rights away, and one of them gone.
+    lab.kubectl(None, &["delete", "clusterrolebinding", "muster:worker:get-nodes"], &Value::Null).unwrap();
+    let other = Kubeconfig { login: Login::Token(limited(&lab).into()), ..kubeconfig };
+    let request = Request { caller: "ann".into(), id: "r1".into(), digest: muster_state::Digest([1; 32]) };
+    set_credentials::run(&world.server, request, &ClusterId::from(CLUSTER), &other).await.unwrap();
+    world.until_condition(LinkCondition::Forbidden).await;
+    let link = world.state(|state| state.clusters[&ClusterId::from(CLUSTER)].link.clone().unwrap());
+    assert!(link.message.contains("muster:worker:get-nodes") && link.message.contains("muster cluster rbac"));
+    for object in rbac::bindings_of("prod", true, CsrApproval::Explicit).unwrap() {
+        lab.apply(&object);
+    }
+    world.until_condition(LinkCondition::Connected).await;
+    let (id, token) = world.worker("machine-w2", "w2").await;
+    world.joins(&id, &token).await;
+    world.stop().await;
+}
