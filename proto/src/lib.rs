@@ -44,7 +44,7 @@ pub mod internal {
     }
 }
 
-/// The one call of etcd's own API that Muster makes (`etcdserverpb.Cluster/MemberList`).
+/// What Muster uses of etcd's own API (`etcdserverpb`): members listed and taken out, and the health of each.
 pub mod etcd {
     tonic::include_proto!("etcdserverpb");
 }

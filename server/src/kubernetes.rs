@@ -1,4 +1,4 @@
-//! The leader's link to the API of each linked cluster, and the only code that names `kube`.
+//! The leader's link to the API of each linked cluster, and the only code that names `kube`; and its look at their etcd.
 //!
 //! One link per cluster, held by the leader alone, in its term alone (`task`). It certifies itself for an hour with the
 //! cluster's own authority, or shows what the kubeconfig of a cluster that was brought in holds (`survey` looks at one before, and
@@ -6,6 +6,7 @@
 //! then does three things until something goes wrong (`link`): it makes and deletes bootstrap tokens (`tokens`, `signatures`), decides upon certificate requests
 //! (`requests`, `claim`) and passes on what Nodes say (`nodes`). What goes wrong becomes a word of a closed list (`trouble`),
 //! which the cluster's record shows, and a pause that grows.
+//! Beside it, and without it, the leader looks at the cluster's etcd and takes out of it what is decided (`etcd`).
 //!
 //! Everything is decided in the log and done after, so that it is safe when done twice or late: Kubernetes knows nothing of
 //! terms. What is not finished is found again by the next link, because each begins with a list.
@@ -15,6 +16,7 @@
 mod certificates;
 mod claim;
 mod cluster_info;
+mod etcd;
 mod follow;
 mod link;
 mod nodes;

@@ -78,6 +78,7 @@ const WIRE_TYPES: &[(&str, &str)] = &[
     ("agent/src/wire", "conversions"),
     ("agent/src/session", "tonic's client"),
     ("agent/src/etcd.rs", "the one call of etcd's own API"),
+    ("server/src/kubernetes/etcd/client.rs", "etcd's own API, of which the leader uses three calls"),
     ("tests/", "scenarios speak the wire"),
 ];
 

@@ -147,11 +147,7 @@ fn targets(state: &State, cluster: &Cluster) -> Vec<Target> {
     let given = cluster.credentials.as_ref().and_then(|given| given.server.parse::<Endpoint>().ok());
     let given = given.map(|server| Target { host: server.host(), port: server.port() });
     let planes = state.nodes_of(&cluster.id).filter(|node| is_joined_plane(node));
-    let addresses = planes.flat_map(|node| {
-        let declared = node.placement().and_then(|place| cluster.spec.named_node(&place.name));
-        let declared = declared.map(|(_, named)| named.address.clone()).filter(|address| !address.is_empty());
-        declared.into_iter().chain(node.facts.addresses.iter().cloned())
-    });
+    let addresses = planes.flat_map(|node| own_addresses(cluster, node));
     let mut targets: Vec<Target> = endpoint.clone().into_iter().collect();
     targets.extend(given.filter(|given| endpoint.as_ref() != Some(given)));
     for host in addresses {
@@ -164,6 +160,14 @@ fn targets(state: &State, cluster: &Cluster) -> Vec<Target> {
     targets
 }
 
-fn is_joined_plane(node: &Node) -> bool {
+/// Where a machine is: the address that an operator declared, then those it claims.
+pub(super) fn own_addresses(cluster: &Cluster, node: &Node) -> Vec<String> {
+    let declared = node.placement().and_then(|place| cluster.spec.named_node(&place.name));
+    let declared = declared.map(|(_, named)| named.address.clone()).filter(|address| !address.is_empty());
+    declared.into_iter().chain(node.facts.addresses.iter().cloned()).collect()
+}
+
+/// It has joined as a control plane, and nothing is held against it.
+pub(super) fn is_joined_plane(node: &Node) -> bool {
     node.locked.is_none() && node.has_joined() && node.placement().is_some_and(|place| place.role == Role::ControlPlane)
 }

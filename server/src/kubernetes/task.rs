@@ -6,7 +6,7 @@ use muster_state::{Change, ClusterId, State, record::Cluster};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::link;
+use super::{etcd, link};
 use crate::operations::Unsealed;
 
 /// Looked at this often, beside every change: a server may get its keys after it began to lead.
@@ -36,7 +36,7 @@ async fn keep_links(server: Unsealed) {
         });
         for id in wanted {
             let server = server.clone();
-            links.entry(id.clone()).or_insert_with(|| tasks.spawn(link::keep(server, id)));
+            links.entry(id.clone()).or_insert_with(|| tasks.spawn(hold(server, id)));
         }
         while tasks.try_join_next().is_some() {}
         let concerns = |change: &Change| matches!(change, Change::Cluster(_));
@@ -45,6 +45,11 @@ async fn keep_links(server: Unsealed) {
             changed = watch.until(concerns) => if changed.is_err() { return },
         }
     }
+}
+
+/// Both ends only with the term.
+async fn hold(server: Unsealed, id: ClusterId) {
+    tokio::join!(link::keep(server.clone(), id.clone()), etcd::keep(server, id));
 }
 
 /// Clusters that are linked and have an API server that knows the link's group, or the user of their kubeconfig: until the first

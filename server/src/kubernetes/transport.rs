@@ -28,6 +28,7 @@ use kube::{
     client::{Body, middleware::BaseUriLayer},
 };
 use muster_state::record::LinkCondition;
+use muster_trust::TlsIdentity;
 use rustls::{
     ClientConfig, RootCertStore,
     client::Resumption,
@@ -52,8 +53,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(4);
 /// A connection that nothing is asked on is closed after this.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Where an API server may listen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where an API server, or a member of etcd, may listen.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Target {
     /// DNS name or address, without brackets; what its certificate must name.
     pub(super) host: String,
@@ -72,7 +73,11 @@ pub(super) fn client(targets: Vec<Target>, authority: &str, shown: Option<Shown>
     let host = if first.host.contains(':') { format!("[{}]", first.host) } else { first.host.clone() };
     let base: Uri = format!("https://{host}:{}", first.port).parse().map_err(|_| unusable("the endpoint"))?;
     let bearer = bearer(shown.as_ref()).map_err(|_| unusable("the token"))?;
-    let tls = tls(authority, shown).ok_or_else(|| unusable("the authority or the certificate"))?;
+    let identity = shown.and_then(|shown| match shown {
+        Shown::Certificate(identity) => Some(identity),
+        Shown::Token(_) => None,
+    });
+    let tls = tls(authority, identity, b"http/1.1").ok_or_else(|| unusable("the authority or the certificate"))?;
     let connector = Connector { tls: TlsConnector::from(Arc::new(tls)), targets: targets.into(), good: Arc::default() };
     let service: Hyper<Connector, Body> = Hyper::builder(TokioExecutor::new())
         .pool_idle_timeout(IDLE)
@@ -97,7 +102,9 @@ fn bearer(shown: Option<&Shown>) -> Result<Option<HeaderValue>, InvalidHeaderVal
     Ok(Some(value))
 }
 
-fn tls(authority: &str, shown: Option<Shown>) -> Option<ClientConfig> {
+/// TLS with a cluster's own authority as the only anchor, mutual if there is an identity; `None` if either can't be read. The key is
+/// wiped.
+pub(super) fn tls(authority: &str, identity: Option<TlsIdentity>, protocol: &[u8]) -> Option<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {
         roots.add(certificate.ok()?).ok()?;
@@ -106,16 +113,16 @@ fn tls(authority: &str, shown: Option<Shown>) -> Option<ClientConfig> {
         .with_protocol_versions(&[&TLS13])
         .ok()?
         .with_root_certificates(roots);
-    let mut config = match shown {
-        None | Some(Shown::Token(_)) => config.with_no_client_auth(),
-        Some(Shown::Certificate(mut identity)) => {
+    let mut config = match identity {
+        None => config.with_no_client_auth(),
+        Some(mut identity) => {
             let key = any_supported_type(&identity.key);
             identity.key.zeroize();
             let shown = SingleCertAndKey::from(CertifiedKey::new(identity.chain, key.ok()?));
             config.with_client_cert_resolver(Arc::new(shown))
         }
     };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     config.resumption = Resumption::disabled();
     Some(config)
 }
@@ -169,7 +176,11 @@ impl Connector {
     }
 }
 
-async fn reach(tls: &TlsConnector, target: &Target) -> Result<TlsStream<TcpStream>, ConnectError> {
+/// Connects to one target.
+///
+/// # Errors
+/// In a sentence, and whether what answered is not the cluster.
+pub(super) async fn reach(tls: &TlsConnector, target: &Target) -> Result<TlsStream<TcpStream>, ConnectError> {
     let plain = |message: String| ConnectError { untrusted: false, message };
     let name = ServerName::try_from(target.host.clone()).map_err(|err| plain(err.to_string()))?;
     let stream = TcpStream::connect((target.host.as_str(), target.port)).await.map_err(|err| plain(err.to_string()))?;

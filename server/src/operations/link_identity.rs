@@ -1,5 +1,5 @@
 //! What the leader shows to a linked cluster's API server: a certificate of the cluster's authority, whose key is opened for this and
-//! wiped after, or, to a cluster that was brought in, what its kubeconfig holds.
+//! wiped after, or, to a cluster that was brought in, what its kubeconfig holds. And what it shows to its etcd.
 
 use anyhow::Context as _;
 use muster_state::record::{Cluster, Credentials};
@@ -34,12 +34,25 @@ pub fn issue(server: &Unsealed, cluster: &Cluster) -> anyhow::Result<Option<Show
     if let Some(credentials) = &cluster.credentials {
         return Ok(Some(shown(&open(server, cluster, credentials)?.login)?));
     }
-    let Some(sealed) = cluster.keys.get(file::CA_KEY) else { return Ok(None) };
-    let authority = authority(cluster).context("the cluster has no ca.crt")?;
-    let key = Secret::ClusterKey(&cluster.id, file::CA_KEY).open(&server.keys()?.sealer, sealed)?;
+    Ok(certified_by(server, cluster, file::CA_CRT, file::CA_KEY)?.map(Shown::Certificate))
+}
+
+/// What is shown to its etcd, which lets in whoever its own authority has certified: an identity for an hour, in memory only; `None`
+/// if that authority's key is not here.
+///
+/// # Errors
+/// If this server has no keys, or what is stored of the authority does not fit together.
+pub fn issue_for_etcd(server: &Unsealed, cluster: &Cluster) -> anyhow::Result<Option<TlsIdentity>> {
+    certified_by(server, cluster, file::ETCD_CA_CRT, file::ETCD_CA_KEY)
+}
+
+fn certified_by(server: &Unsealed, cluster: &Cluster, crt: &str, key: &str) -> anyhow::Result<Option<TlsIdentity>> {
+    let Some(sealed) = cluster.keys.get(key) else { return Ok(None) };
+    let authority = pem(cluster, crt).with_context(|| format!("the cluster has no {crt}"))?;
+    let key = Secret::ClusterKey(&cluster.id, key).open(&server.keys()?.sealer, sealed)?;
     let user = format!("muster:server:{}", server.id);
     let terms = LinkTerms { user: &user, group: GROUP };
-    Ok(Some(Shown::Certificate(issue_for_link(authority, &key, terms, now_ms())?)))
+    Ok(Some(issue_for_link(authority, &key, terms, now_ms())?))
 }
 
 fn open(server: &Unsealed, cluster: &Cluster, credentials: &Credentials) -> anyhow::Result<Kubeconfig> {
@@ -66,5 +79,21 @@ pub fn shown(login: &Login) -> anyhow::Result<Shown> {
 /// The authorities that the API server's certificate may come from, PEM.
 #[must_use]
 pub fn authority(cluster: &Cluster) -> Option<&str> {
-    cluster.certificates.iter().find(|certificate| certificate.name == file::CA_CRT).map(|ca| ca.pem.as_str())
+    pem(cluster, file::CA_CRT)
+}
+
+/// The authorities that the certificates of etcd's members may come from, PEM.
+#[must_use]
+pub fn etcd_authority(cluster: &Cluster) -> Option<&str> {
+    pem(cluster, file::ETCD_CA_CRT)
+}
+
+/// Whether the leader can certify itself for the cluster's etcd: it is the cluster's own, and its authority's key is here.
+#[must_use]
+pub fn has_etcd_key(cluster: &Cluster) -> bool {
+    cluster.keys.contains_key(file::ETCD_CA_KEY) && etcd_authority(cluster).is_some()
+}
+
+fn pem<'a>(cluster: &'a Cluster, name: &str) -> Option<&'a str> {
+    cluster.certificates.iter().find(|certificate| certificate.name == name).map(|found| found.pem.as_str())
 }

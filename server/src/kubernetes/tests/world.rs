@@ -61,9 +61,14 @@ pub(super) struct World {
 impl World {
     /// A cluster of that PKI at that endpoint, whose first control plane `cp1` has joined. The links run.
     pub(super) async fn start(pki: &ClusterPki, endpoint: &str) -> Self {
+        Self::start_at(pki, endpoint, "").await
+    }
+
+    /// The same, and `cp1` says that it is at that address.
+    pub(super) async fn start_at(pki: &ClusterPki, endpoint: &str, address: &str) -> Self {
         let founded = Founded::start(Places::default()).await;
         create(&founded.server, pki, endpoint).await;
-        first_control_plane(&founded.server).await;
+        first_control_plane(&founded.server, address).await;
         Self::linked(founded)
     }
 
@@ -120,7 +125,7 @@ impl World {
 
     /// A worker that has passed its checks and has a token, not yet known to the cluster.
     pub(super) async fn worker(&self, id: &str, name: &str) -> (NodeId, TokenId) {
-        let node = admit(&self.server, id, "worker", name).await;
+        let node = admit(&self.server, id, "worker", name, "").await;
         let cluster = ClusterId::from(CLUSTER);
         let token = mint_token::run(&self.server, &cluster, Purpose::Node(node.clone()), mint_token::NODE_TOKEN_TTL_MS);
         (node.clone(), token.await.unwrap())
@@ -133,10 +138,34 @@ impl World {
 
     /// A backup control plane, likewise.
     pub(super) async fn control_plane(&self, id: &str, name: &str) -> (NodeId, TokenId) {
-        let node = admit(&self.server, id, "cp", name).await;
+        let node = admit(&self.server, id, "cp", name, "").await;
         let cluster = ClusterId::from(CLUSTER);
         let token = mint_token::run(&self.server, &cluster, Purpose::Node(node.clone()), mint_token::NODE_TOKEN_TTL_MS);
         (node.clone(), token.await.unwrap())
+    }
+
+    /// A control plane at that address that has come to its etcd step, and holds no permit yet.
+    pub(super) async fn comes_to_etcd(&self, id: &str, name: &str, address: &str) -> NodeId {
+        let node = admit(&self.server, id, "cp", name, address).await;
+        let cluster = ClusterId::from(CLUSTER);
+        let token = mint_token::run(&self.server, &cluster, Purpose::Node(node.clone()), mint_token::NODE_TOKEN_TTL_MS);
+        let token = token.await.unwrap();
+        self.until_token(&token, BootstrapTokenState::Present).await;
+        let steps = vec![Verb::JoinPrepare, Verb::JoinEtcd, Verb::JoinFinish, Verb::WaitReady];
+        self.server.ledger.propose(Instruct { node: node.clone(), steps, token: Some(token) }).await.unwrap();
+        succeed(&self.server, &node, Verb::JoinPrepare).await;
+        node
+    }
+
+    /// Its current step fails, and the machine is reset.
+    pub(super) async fn fails(&self, node: &NodeId) {
+        let (attempt, step) = self.state(|state| {
+            let node = &state.nodes[node];
+            (node.attempt, node.current_step().unwrap().verb.step_id().to_owned())
+        });
+        let outcome = StepOutcome::Failed { cause: "Timeout".into(), message: "no answer".into(), clean: true };
+        let report = Report { node: node.clone(), attempt, step, outcome, elapsed_ms: 1 };
+        self.server.ledger.propose(report).await.unwrap();
     }
 
     /// It is told to join, once its token is there.
@@ -210,8 +239,8 @@ fn mk_create(server: &Unsealed, pki: &ClusterPki, endpoint: &str) -> CreateClust
     }
 }
 
-async fn first_control_plane(server: &Unsealed) {
-    let node = admit(server, "machine-cp1", "cp", "cp1").await;
+async fn first_control_plane(server: &Unsealed, address: &str) {
+    let node = admit(server, "machine-cp1", "cp", "cp1", address).await;
     let grant = GrantPermit { cluster: CLUSTER.into(), kind: PermitKind::Init, node: node.clone() };
     server.ledger.propose(grant).await.unwrap();
     let steps = vec![Verb::Init, Verb::Custodian, Verb::WaitReady];
@@ -222,7 +251,7 @@ async fn first_control_plane(server: &Unsealed) {
 }
 
 /// Enrolled, approved into a pool under a name, attached, and found fit.
-async fn admit(server: &Unsealed, id: &str, pool: &str, name: &str) -> NodeId {
+async fn admit(server: &Unsealed, id: &str, pool: &str, name: &str, address: &str) -> NodeId {
     let (ledger, key) = (&server.ledger, key_of(id));
     let node = ledger.propose(mk_enrol(id, None)).await.unwrap().node;
     let approve = ApproveNode {
@@ -242,7 +271,7 @@ async fn admit(server: &Unsealed, id: &str, pool: &str, name: &str) -> NodeId {
         node: node.clone(),
         boot_id: "b".into(),
         agent_version: "0".into(),
-        facts: Facts { uuid: id.into(), ..Facts::default() },
+        facts: Facts { uuid: id.into(), addresses: some(address), ..Facts::default() },
         preflight: Preflight::default(),
         rehearsed: false,
         key: None,
@@ -252,6 +281,10 @@ async fn admit(server: &Unsealed, id: &str, pool: &str, name: &str) -> NodeId {
     let revision = ledger.read(|state| state.nodes[&node].preflight_revision);
     ledger.propose(JudgePreflight { node: node.clone(), revision, problem: String::new() }).await.unwrap();
     node
+}
+
+fn some(text: &str) -> Vec<String> {
+    if text.is_empty() { Vec::new() } else { vec![text.to_owned()] }
 }
 
 async fn succeed(server: &Unsealed, node: &NodeId, step: Verb) {
