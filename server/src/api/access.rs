@@ -33,6 +33,7 @@ const TABLE: &[(&str, Listener)] = &[
     ("/muster.admin.v1.AdminService/SetClusterCredentials", Listener::Operators),
     ("/muster.admin.v1.AdminService/ApplyCluster", Listener::Operators),
     ("/muster.admin.v1.AdminService/ListClusters", Listener::Operators),
+    ("/muster.admin.v1.AdminService/RemoveEtcdMember", Listener::Operators),
     ("/muster.admin.v1.AdminService/ListNodes", Listener::Operators),
     ("/muster.admin.v1.AdminService/WatchNodes", Listener::Operators),
     ("/muster.admin.v1.AdminService/ApproveNode", Listener::Operators),

@@ -4,6 +4,7 @@ mod approval;
 mod backup;
 mod call;
 mod clusters;
+mod etcd;
 mod events;
 mod import;
 mod logs;
@@ -23,10 +24,10 @@ use muster_proto::admin::v1::{
     ClusterList, CreateClusterRequest, CreateJoinCommandRequest, CreateServerTokenRequest, CreateTokenRequest, Event,
     EventList, FollowLogsRequest, GetSealRequest, GetStatusRequest, ImportClusterRequest, JoinCommand,
     ListClustersRequest, ListEventsRequest, ListNodesRequest, ListPermitsRequest, ListServersRequest,
-    ListTokensRequest, LogLine, Node, NodeList, NodeRequest, OperatorCertificate, PermitList, RemoveServerRequest,
-    RenewOperatorRequest, RenewTokenRequest, RevokeTokenRequest, RotateDataKeyRequest, Seal, Server, ServerList,
-    ServerRequest, SetClusterCredentialsRequest, Status as Overview, TakeBackupRequest, TakeSnapshotRequest,
-    TakeSnapshotResponse, Token, TokenList, TransferLeaderRequest, TransferLeaderResponse,
+    ListTokensRequest, LogLine, Node, NodeList, NodeRequest, OperatorCertificate, PermitList, RemoveEtcdMemberRequest,
+    RemoveServerRequest, RenewOperatorRequest, RenewTokenRequest, RevokeTokenRequest, RotateDataKeyRequest, Seal,
+    Server, ServerList, ServerRequest, SetClusterCredentialsRequest, Status as Overview, TakeBackupRequest,
+    TakeSnapshotRequest, TakeSnapshotResponse, Token, TokenList, TransferLeaderRequest, TransferLeaderResponse,
     admin_service_server::AdminService,
 };
 use tonic::{Request, Response, Status};
@@ -75,6 +76,10 @@ impl AdminService for Admin {
 
     async fn list_clusters(&self, request: Request<ListClustersRequest>) -> Answer<ClusterList> {
         clusters::list(&self.server, request)
+    }
+
+    async fn remove_etcd_member(&self, request: Request<RemoveEtcdMemberRequest>) -> Answer<Cluster> {
+        etcd::remove(&self.server, request).await
     }
 
     async fn list_nodes(&self, request: Request<ListNodesRequest>) -> Answer<NodeList> {

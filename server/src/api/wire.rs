@@ -1,6 +1,7 @@
 //! Conversions between wire messages and the domain; here and nowhere else on the server.
 
 pub mod cluster;
+pub mod etcd;
 pub mod event;
 pub mod facts;
 pub mod instruction;

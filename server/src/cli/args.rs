@@ -2,6 +2,7 @@
 
 mod backup;
 mod cluster;
+mod etcd;
 mod local;
 mod node;
 mod read;
@@ -20,6 +21,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use backup::{BackupArgs, BackupCommand, BackupKeyArgs, RestoreArgs, VerifyBackupArgs};
 pub use cluster::{ApplyArgs, ClusterCommand, CreateArgs, CredentialsArgs, ImportArgs, JoinCommandArgs};
+pub use etcd::{EtcdArgs, EtcdCommand, RemoveEtcdMemberArgs};
 pub use local::{
     CompletionArgs, ConvertArgs, DemoArgs, HelpArgs, PinArgs, ServeArgs, SnippetArgs, SnippetKind, StorageCommand,
     VersionArgs,
@@ -132,6 +134,9 @@ pub enum Command {
     /// Create, import, apply, list and describe clusters
     #[command(subcommand)]
     Cluster(ClusterCommand),
+    /// List the members of a linked cluster's etcd, and take one out
+    #[command(subcommand)]
+    Etcd(EtcdCommand),
     /// The keys that secrets are sealed with: look at them, start a new one
     #[command(subcommand)]
     Seal(SealCommand),

@@ -6,6 +6,7 @@ mod compare;
 mod completion;
 mod describe;
 mod enrolment;
+mod etcd;
 mod events;
 mod get;
 mod help;
@@ -93,6 +94,7 @@ async fn call(command: Command, session: &Session, globals: &Globals, console: &
         Command::Logs(args) => logs::run(&args, session, cluster, console).await,
         Command::Node(command) => node::run(command, session, cluster, console).await,
         Command::Server(command) => server::run(command, session, console).await,
+        Command::Etcd(command) => etcd::run(command, session, cluster, console).await,
         Command::Seal(command) => seal::run(command, session, console).await,
         Command::Snippet(args) => snippet::run(&args, session, console).await,
         Command::Version(_) => version::both(session, console).await,

@@ -1,6 +1,7 @@
 //! How each kind of thing looks to people. JSON and YAML need nothing of this: they are the messages themselves.
 
 mod cluster;
+mod etcd;
 mod event;
 mod fields;
 mod node;
@@ -11,6 +12,7 @@ mod status;
 mod token;
 
 pub(super) use cluster::{cluster_fields, cluster_name, cluster_table, cluster_widths};
+pub(super) use etcd::{etcd_problem, etcd_table};
 pub(super) use event::{event_table, event_widths, events_below};
 pub(super) use fields::Fields;
 pub(super) use node::{claims, is_phase, label, node_fields, node_name, node_table, node_widths, shown_phase};

@@ -45,6 +45,7 @@ changing!(
     ImportClusterRequest,
     SetClusterCredentialsRequest,
     ApplyClusterRequest,
+    RemoveEtcdMemberRequest,
     ApproveNodeRequest,
     NodeRequest,
     CreateTokenRequest,

@@ -2,6 +2,7 @@
 
 mod backup;
 mod changes;
+mod etcd;
 mod harness;
 mod secrets;
 mod servers;

@@ -48,6 +48,7 @@ pub fn render(state: &State, cluster: &Cluster, now_ms: u64) -> Wire {
             Some(false) => "closed".into(),
             None => String::new(),
         },
+        etcd: cluster.etcd.as_ref().map(super::etcd::render),
         link_since: cluster.link.as_ref().and_then(|link| timestamp(link.since_ms)),
         credentials: cluster.credentials.as_ref().map(credentials),
         workers_only: cluster.workers_only.clone(),

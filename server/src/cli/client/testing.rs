@@ -299,6 +299,15 @@ impl AdminService for Fake {
         self.server(request.server, change)
     }
 
+    async fn remove_etcd_member(&self, request: Request<RemoveEtcdMemberRequest>) -> Answer<Cluster> {
+        let RemoveEtcdMemberRequest { request_id, cluster, member, reason } = request.into_inner();
+        assert!(!request_id.is_empty());
+        let mut world = self.asked()?;
+        world.changes.push(format!("remove-etcd {cluster} {member} {reason}").trim_end().to_owned());
+        let found = world.clusters.iter().find(|known| known.id == cluster).cloned();
+        found.map(Response::new).ok_or_else(|| Refusal::not_found(format!("no cluster {cluster}")))
+    }
+
     async fn transfer_leader(&self, request: Request<TransferLeaderRequest>) -> Answer<TransferLeaderResponse> {
         let mut world = self.asked()?;
         let TransferLeaderRequest { server, from, .. } = request.into_inner();

@@ -1,6 +1,7 @@
 //! Whole commands, from the typed line to what is printed, against a server of this process.
 
 mod change;
+mod etcd;
 mod read;
 mod servers;
 mod waiting;

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use muster_proto::admin::v1::{Cluster, ClusterSpec};
 
-use super::{Columns, Fields, pool};
+use super::{Columns, Fields, etcd_problem, etcd_table, pool};
 use crate::cli::console::{Table, age, stamp};
 
 const COLUMNS: Columns = Columns {
@@ -134,6 +134,13 @@ pub(in crate::cli) fn cluster_fields(cluster: &Cluster) -> Fields {
             table.row([certificate.name.clone(), stamp(certificate.not_after.as_ref())]);
         }
         fields.section("Certificates").block(&table.render(false));
+    }
+    if let Some(etcd) = &cluster.etcd {
+        fields.section("Etcd");
+        fields.below("As since", stamp(etcd.since.as_ref())).below("Problem", etcd_problem(etcd).unwrap_or_default());
+        if !etcd.members.is_empty() {
+            fields.block(&etcd_table(&etcd.members).render(false));
+        }
     }
     if !spec.pools.is_empty() {
         let items = pool::PoolItem::of_clusters(std::slice::from_ref(cluster));
