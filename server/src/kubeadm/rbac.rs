@@ -46,13 +46,15 @@ pub fn bindings(cluster: &str, role: Role, approval: CsrApproval) -> Result<Vec<
     Ok(bindings)
 }
 
-/// The bindings of all groups of one cluster: of workers, and of control planes where those can be added.
+/// All that the groups of one cluster need: the bindings of workers, and where control planes can be added theirs, with the Role by which
+/// they read `kubeadm-certs`: kubeadm makes it only when it uploads that Secret itself.
 ///
 /// # Errors
 /// If the name of the cluster makes no group.
-pub fn bindings_of(cluster: &str, control_planes: bool, approval: CsrApproval) -> Result<Vec<Value>, GroupError> {
+pub fn rights(cluster: &str, control_planes: bool, approval: CsrApproval) -> Result<Vec<Value>, GroupError> {
     let mut all = bindings(cluster, Role::Worker, approval)?;
     if control_planes {
+        all.push(certificates_role());
         all.extend(bindings(cluster, Role::ControlPlane, approval)?);
     }
     Ok(all)
@@ -66,7 +68,7 @@ pub const KUBEADMS_APPROVALS: [&str; 2] =
     ["kubeadm:node-autoapprove-bootstrap", "kubeadm:node-autoapprove-certificate-rotation"];
 
 /// The Role by which `kubeadm-certs` is read, as kubeadm makes it when it uploads that Secret (kubeadm cmd/phases/copycerts).
-pub fn certificates_role() -> Value {
+fn certificates_role() -> Value {
     json!({
         "apiVersion": format!("{API_GROUP}/v1"),
         "kind": "Role",

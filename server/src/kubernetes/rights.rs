@@ -21,7 +21,7 @@ fn wanted(cluster: &Cluster) -> Result<Vec<Value>, Trouble> {
         Some(CsrApproval::Muster) => rbac::CsrApproval::Explicit,
         Some(CsrApproval::Auto) | None => rbac::CsrApproval::Automatic,
     };
-    rbac::bindings_of(&cluster.spec.name, cluster.workers_only.is_empty(), approval)
+    rbac::rights(&cluster.spec.name, cluster.workers_only.is_empty(), approval)
         .map_err(|err| Trouble::down(LinkCondition::Failing, err.to_string()))
 }
 
@@ -31,7 +31,7 @@ pub(super) async fn install(client: &Client, cluster: &Cluster) -> Result<(), Tr
         let path = path(&binding);
         // Who may not look may still be allowed to write.
         let is_there = match get(client, &path).await {
-            Ok(found) => ["roleRef", "subjects"].iter().all(|field| found[*field] == binding[*field]),
+            Ok(found) => ["roleRef", "subjects", "rules"].iter().all(|field| found[*field] == binding[*field]),
             Err(Trouble::Absent | Trouble::Down { condition: LinkCondition::Forbidden, .. }) => false,
             Err(other) => return Err(other),
         };
@@ -46,9 +46,10 @@ fn path(binding: &Value) -> String {
     let metadata = &binding["metadata"];
     let name = metadata["name"].as_str().unwrap_or_default();
     let api = "/apis/rbac.authorization.k8s.io/v1";
-    match metadata["namespace"].as_str() {
-        Some(namespace) => format!("{api}/namespaces/{namespace}/rolebindings/{name}"),
-        None => format!("{api}/clusterrolebindings/{name}"),
+    match (metadata["namespace"].as_str(), binding["kind"].as_str()) {
+        (Some(namespace), Some("Role")) => format!("{api}/namespaces/{namespace}/roles/{name}"),
+        (Some(namespace), _) => format!("{api}/namespaces/{namespace}/rolebindings/{name}"),
+        (None, _) => format!("{api}/clusterrolebindings/{name}"),
     }
 }
 

@@ -69,12 +69,12 @@ async fn what_joining_nodes_need_is_installed_once_and_a_worker_joins() {
     world.has_joined(&id).await;
     world.until_token(&token, BootstrapTokenState::Deleted).await;
     // A link that comes back writes nothing where all is as it must be.
-    assert_eq!(patches(&double), 9);
+    assert_eq!(patches(&double), 10);
     double.fault(Fault::Status(503));
     world.until_condition(LinkCondition::Failing).await;
     double.fault(Fault::None);
     world.until_condition(LinkCondition::Connected).await;
-    assert_eq!(patches(&double), 9);
+    assert_eq!(patches(&double), 10);
     world.stop().await;
 }
 
@@ -98,7 +98,7 @@ async fn who_may_not_give_rights_away_is_told_what_an_administrator_has_to_apply
     world.until_condition(LinkCondition::Forbidden).await;
     let link = world.state(|state| state.clusters[&ClusterId::from(CLUSTER)].link.clone().unwrap());
     assert!(link.message.contains("muster cluster rbac prod"), "{}", link.message);
-    for object in rbac::bindings_of("prod", false, CsrApproval::Explicit).unwrap() {
+    for object in rbac::rights("prod", false, CsrApproval::Explicit).unwrap() {
         let collection = if object["kind"] == "RoleBinding" { BINDINGS } else { CLUSTER_BINDINGS };
         double.put(collection, object);
     }
@@ -110,7 +110,7 @@ async fn who_may_not_give_rights_away_is_told_what_an_administrator_has_to_apply
 async fn a_binding_of_that_name_to_another_role_is_left_alone_and_said() {
     let pki = mk_pki();
     let double = Double::start(&pki).await;
-    let mut other = rbac::bindings_of("prod", false, CsrApproval::Explicit).unwrap().remove(0);
+    let mut other = rbac::rights("prod", false, CsrApproval::Explicit).unwrap().remove(0);
     other["roleRef"]["name"] = "cluster-admin".into();
     double.put(CLUSTER_BINDINGS, other);
     let world = World::imported(&pki, &mk_kubeconfig(&pki, double.port, token(TOKEN)), "no keys").await;

@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 use super::{File, Payload, Records, init};
 use crate::{
     kubeadm::{
-        group, link_rbac,
-        rbac::{CsrApproval, KUBEADMS_APPROVALS, bindings, certificates_role},
+        link_rbac,
+        rbac::{CsrApproval, KUBEADMS_APPROVALS, rights},
         token_secret::{NAMESPACE, object_name},
     },
     operations::{Unsealed, token_object},
@@ -40,12 +40,8 @@ pub(super) fn custodian(records: &Records) -> anyhow::Result<Payload> {
         Some(record::CsrApproval::Muster) => CsrApproval::Explicit,
         Some(record::CsrApproval::Auto) | None => CsrApproval::Automatic,
     };
-    for role in [group::Role::Worker, group::Role::ControlPlane] {
-        items.extend(bindings(&spec.name, role, approval)?);
-    }
+    items.extend(rights(&spec.name, true, approval)?);
     if spec.link.is_some() {
-        // kubeadm makes it when it uploads kubeadm-certs, which in a linked cluster it does not.
-        items.push(certificates_role());
         items.extend(link_rbac::objects(&spec.name)?);
     }
     let delete = match approval {

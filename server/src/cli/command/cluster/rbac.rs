@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::cli::client::Session;
 use crate::cli::console::Console;
 use crate::cli::exit::{Exit, Failure};
-use crate::kubeadm::rbac::{CsrApproval, bindings_of};
+use crate::kubeadm::rbac::{CsrApproval, rights};
 
 pub(super) async fn run(name: &str, session: &Session, console: &mut Console) -> Result<(), Failure> {
     let cluster = session.cluster(name).await?;
@@ -17,7 +17,7 @@ pub(super) async fn run(name: &str, session: &Session, console: &mut Console) ->
 fn manifests(cluster: &Cluster) -> Result<String, Failure> {
     let spec = cluster.spec.clone().unwrap_or_default();
     let approval = if spec.csr_approval == "muster" { CsrApproval::Explicit } else { CsrApproval::Automatic };
-    let items = bindings_of(&spec.name, cluster.workers_only.is_empty(), approval)
+    let items = rights(&spec.name, cluster.workers_only.is_empty(), approval)
         .map_err(|error| Failure::new(Exit::Invalid, error.to_string()))?;
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
     Ok(format!("{list:#}"))
@@ -39,7 +39,7 @@ mod tests {
     #[test]
     fn what_is_printed_is_for_those_roles_that_can_join_and_approves_nothing_that_muster_does() {
         assert_eq!(names("no keys", "muster").len(), 4);
-        assert_eq!(names("", "muster").len(), 9);
+        assert_eq!(names("", "muster").len(), 10);
         assert!(names("", "auto").contains(&"muster:worker:node-autoapprove".to_owned()));
     }
 }
