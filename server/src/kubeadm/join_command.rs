@@ -18,6 +18,8 @@ pub struct JoinCommand<'a> {
     pub trust: Trust<'a>,
     /// `Some` for a control plane, with the key of a current `kubeadm-certs`.
     pub control_plane: Option<&'a CertificateKey>,
+    /// The Node that the machine is to be; otherwise it takes its host name.
+    pub node_name: Option<&'a str>,
 }
 
 /// How the joining machine knows the cluster's CA.
@@ -51,6 +53,10 @@ impl JoinCommand<'_> {
             line.push_str(" --control-plane --certificate-key ");
             line.push_str(key.expose().expose());
         }
+        if let Some(name) = self.node_name {
+            line.push_str(" --node-name ");
+            line.push_str(name);
+        }
         Ok(SecretText::from(line))
     }
 }
@@ -74,6 +80,7 @@ mod tests {
             token: &token("nofzpx.ntlkkfmwuuyqbmlr"),
             trust: Trust::Pins(&pins_of_pem(&bundle).unwrap()),
             control_plane: None,
+            node_name: None,
         };
         let expected = vectors::text("ca/print-join-command-with-bundle.txt");
         assert_eq!(line.render().unwrap().expose(), expected.trim_end());
@@ -88,6 +95,7 @@ mod tests {
             token: &token(words[4]),
             trust: Trust::Pins(&pins_of_pem(&vectors::bytes("cluster-rsa/pki/ca.crt")).unwrap()),
             control_plane: Some(&CertificateKey::parse(words[9]).unwrap()),
+            node_name: None,
         };
         let line = line.render().unwrap();
         let found: Vec<&str> = line.expose().split_whitespace().collect();
@@ -102,11 +110,15 @@ mod tests {
     fn no_pin_is_an_error_unless_written_out() {
         let endpoint = "k8s.prod:6443".parse().unwrap();
         let token = token("abcdef.0123456789abcdef");
-        let line = |trust| JoinCommand { endpoint: &endpoint, token: &token, trust, control_plane: None }.render();
+        let line = |trust| {
+            JoinCommand { endpoint: &endpoint, token: &token, trust, control_plane: None, node_name: Some("w1") }
+                .render()
+        };
         assert_eq!(line(Trust::Pins(&[])).unwrap_err(), NoPins);
         assert_eq!(
             line(Trust::Unverified).unwrap().expose(),
-            "kubeadm join k8s.prod:6443 --token abcdef.0123456789abcdef --discovery-token-unsafe-skip-ca-verification"
+            "kubeadm join k8s.prod:6443 --token abcdef.0123456789abcdef --discovery-token-unsafe-skip-ca-verification \
+             --node-name w1"
         );
     }
 }

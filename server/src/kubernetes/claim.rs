@@ -28,6 +28,7 @@ pub(super) fn of(request: &CertificateSigningRequest) -> CsrClaim {
         groups: spec.groups.iter().flatten().cloned().collect(),
         usages: spec.usages.iter().flatten().cloned().collect(),
         content: content(&spec.request.0),
+        node_is_ready: false,
     };
     claim.bounded()
 }

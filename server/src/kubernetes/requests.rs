@@ -3,11 +3,14 @@
 use std::{collections::BTreeSet, convert::Infallible};
 
 use k8s_openapi::{
-    api::certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition},
+    api::{
+        certificates::v1::{CertificateSigningRequest, CertificateSigningRequestCondition},
+        core::v1::Node,
+    },
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::{Api, Client, ResourceExt as _, api::PostParams};
-use muster_state::{ClusterId, command::DecideCsr, csr::CsrDecision};
+use muster_state::{ClusterId, NodeName, command::DecideCsr, csr::CsrDecision};
 
 use super::{
     claim,
@@ -26,12 +29,13 @@ pub(super) async fn watch(
     cluster: &ClusterId,
     listed: &Listed,
 ) -> Result<Infallible, Trouble> {
-    let api = Api::all(client);
-    follow(&api, listed, Requests { api: &api, ledger, cluster, waiting: BTreeSet::new() }).await
+    let (api, nodes) = (Api::all(client.clone()), Api::all(client));
+    follow(&api, listed, Requests { api: &api, nodes: &nodes, ledger, cluster, waiting: BTreeSet::new() }).await
 }
 
 struct Requests<'a> {
     api: &'a Api<CertificateSigningRequest>,
+    nodes: &'a Api<Node>,
     ledger: &'a Ledger,
     cluster: &'a ClusterId,
     /// Requests that a person has to decide upon, by uid.
@@ -60,7 +64,11 @@ impl Requests<'_> {
             self.waiting.remove(&uid);
             return Ok(());
         }
-        let claim = claim::of(&request);
+        let mut claim = claim::of(&request);
+        let line = self.ledger.read(|state| state.line_name_of(self.cluster, &claim).cloned());
+        if let Some(name) = line {
+            claim.node_is_ready = is_ready(self.nodes, &name).await?;
+        }
         let first_look = self.ledger.read(|state| state.judge_csr(self.cluster, &uid, &claim));
         // What is nobody's business of ours does not go through the log.
         if self.waiting.contains(&uid) || first_look == CsrDecision::Ignore {
@@ -74,7 +82,9 @@ impl Requests<'_> {
             return Ok(());
         }
         match decided? {
-            CsrDecision::Approve => conclude(self.api, request, "Approved", "its machine holds this token now").await,
+            CsrDecision::Approve => {
+                conclude(self.api, request, "Approved", "it is what the holder of this token was to ask for").await
+            }
             CsrDecision::Deny(why) => conclude(self.api, request, "Denied", &why).await,
             CsrDecision::Wait(_) => {
                 if self.waiting.len() < WAITING_MAX {
@@ -85,6 +95,16 @@ impl Requests<'_> {
             CsrDecision::Ignore => Ok(()),
         }
     }
+}
+
+/// Whether a Node of that name is there and Ready now.
+async fn is_ready(nodes: &Api<Node>, name: &NodeName) -> Result<bool, Trouble> {
+    let node = match answer("a Node", nodes.get(name.as_str())).await {
+        Err(Trouble::Absent) => return Ok(false),
+        other => other?,
+    };
+    let mut conditions = node.status.and_then(|status| status.conditions).into_iter().flatten();
+    Ok(conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True"))
 }
 
 /// Somebody has decided, or the signer has given up.

@@ -6,6 +6,7 @@ mod faults;
 mod imported;
 mod journeys;
 mod outside;
+mod lines;
 mod real;
 mod real_import;
 mod secrets;

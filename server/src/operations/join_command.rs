@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use anyhow::anyhow;
 use muster_state::{
-    ClusterId, TokenId,
-    command::ReleaseJoinCommand,
-    record::{BootstrapToken as Record, BootstrapTokenState, Cluster, Purpose, Role},
+    ClusterId, NodeName, TokenId,
+    command::{ExtendJoinWindow, ReleaseJoinCommand, RevokeToken},
+    limits,
+    record::{BootstrapToken as Record, BootstrapTokenState, Cluster, CsrApproval, LinkCondition, Purpose, Role},
 };
 use tokio::time::timeout;
 use zeroize::Zeroizing;
@@ -22,10 +23,22 @@ use crate::{
     seal::SecretText,
 };
 
-/// How long a custodian may take to make the token known: kubectl takes a second, a busy API server some more.
-const CUSTODIAN_TIMEOUT: Duration = Duration::from_secs(25);
-/// `kubeadm-certs` lives two hours after its upload; a line must still work some minutes after it was printed.
-const CERTIFICATES_USABLE_MS: u64 = 110 * 60 * 1000;
+/// How long a custodian or a link may take to make the token known: a second, and a busy API server some more. The bootstrap
+/// signer takes a fraction of one.
+const KNOWN_WITHIN: Duration = Duration::from_secs(25);
+
+/// What line is wanted.
+#[derive(Clone, Debug)]
+pub struct Order {
+    /// What the machine joins as.
+    pub role: Role,
+    /// The one node that the line is for.
+    pub node_name: Option<NodeName>,
+    /// How long it is to work.
+    pub ttl_ms: u64,
+    /// SPIFFE id of the operator.
+    pub caller: String,
+}
 
 /// A line, and until when it works.
 pub struct Line {
@@ -35,76 +48,158 @@ pub struct Line {
     pub expires_ms: u64,
     /// Public part of its token.
     pub token: TokenId,
+    /// Who approves the certificate request of the machine.
+    pub approval: Approval,
 }
 
-/// Takes a live token of that role, or mints one and waits until a custodian has made it known to the cluster.
-pub async fn run(
-    server: &Unsealed,
-    id: &ClusterId,
-    role: Role,
-    ttl_ms: u64,
-    caller: String,
-) -> Result<Line, OperationError> {
-    let cluster =
-        server.ledger.read(|state| state.cluster(id).cloned()).map_err(crate::ledger::ProposeError::Refused)?;
-    check(server, &cluster, role)?;
-    let wanted_until = now_ms().saturating_add(ttl_ms);
-    let token = match live(server, id, role, wanted_until) {
+/// Who approves the certificate request of a machine that joins with a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Approval {
+    /// Muster, the first one for the name that the line is for.
+    Muster,
+    /// Somebody with kubectl: the line stands for no machine that Muster knows.
+    Person,
+    /// The cluster itself, for any name.
+    Cluster,
+}
+
+impl Approval {
+    fn of(cluster: &Cluster, purpose: &Purpose) -> Self {
+        match cluster.spec.link.map(|link| link.csr_approval) {
+            Some(CsrApproval::Muster) if purpose.line_name().is_some() => Self::Muster,
+            Some(CsrApproval::Muster) => Self::Person,
+            Some(CsrApproval::Auto) | None => Self::Cluster,
+        }
+    }
+
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Muster => "muster",
+            Self::Person => "person",
+            Self::Cluster => "cluster",
+        }
+    }
+}
+
+/// Takes a live token of that kind that nobody has used, or mints one and waits until the cluster knows it and, where it is
+/// linked, has signed it.
+///
+/// # Errors
+/// If no line can be had that works now, and why.
+pub async fn run(server: &Unsealed, id: &ClusterId, order: Order) -> Result<Line, OperationError> {
+    let cluster = cluster(server, id)?;
+    check(&cluster, order.role)?;
+    if order.role == Role::ControlPlane {
+        certificates(server, &cluster, order.ttl_ms).await?;
+    }
+    let purpose = match order.node_name {
+        Some(name) => Purpose::NamedJoinCommand(order.role, name),
+        None => Purpose::JoinCommand(order.role),
+    };
+    let token = match live(server, id, &purpose, now_ms().saturating_add(order.ttl_ms)) {
         Some(token) => token,
         None => {
-            let minted = mint_token::run(server, id, Purpose::JoinCommand(role), ttl_ms).await?;
-            present(server, &minted).await?
+            check_way(server, &cluster)?;
+            let minted = mint_token::run(server, id, purpose, order.ttl_ms).await?;
+            present(server, id, &minted).await?
         }
     };
     // Trust rule 6: the log says who gets it before anything is unsealed; without a quorum no secret moves.
-    server.ledger.propose(ReleaseJoinCommand { token: token.id.clone(), role, caller }).await?;
-    // Read again: the certificate key may have been replaced while a custodian was waited for.
-    let cluster =
-        server.ledger.read(|state| state.cluster(id).cloned()).map_err(crate::ledger::ProposeError::Refused)?;
-    render(server, &cluster, role, &token)
+    let release = ReleaseJoinCommand { token: token.id.clone(), role: order.role, caller: order.caller };
+    server.ledger.propose(release).await?;
+    // Read again: the certificate key may have been replaced while the token was waited for.
+    render(server, &self::cluster(server, id)?, &token)
 }
 
-fn check(server: &Unsealed, cluster: &Cluster, role: Role) -> Result<(), OperationError> {
+fn cluster(server: &Unsealed, id: &ClusterId) -> Result<Cluster, OperationError> {
+    Ok(server.ledger.read(|state| state.cluster(id).cloned()).map_err(crate::ledger::ProposeError::Refused)?)
+}
+
+/// What no token can help with.
+fn check(cluster: &Cluster, role: Role) -> Result<(), OperationError> {
     let name = &cluster.spec.name;
-    if !cluster.initialised {
-        let why = format!("cluster {name} has no control plane yet, so no token is known to it; bring one up first");
-        return Err(OperationError::NotNow(why));
-    }
-    let custodian =
-        server.ledger.read(|state| state.custodian(&cluster.id).map(|node| (node.id.clone(), node.attached.is_some())));
-    let Some((custodian, is_attached)) = custodian else {
-        let why = format!(
-            "cluster {name} is detached and has no custodian (a joined control plane with an agent): nobody can make a token known to it"
-        );
-        return Err(OperationError::NotNow(why));
+    let why = if !cluster.initialised {
+        format!("cluster {name} has no control plane yet, so no token is known to it; bring one up first")
+    } else if cluster.link.as_ref().and_then(|link| link.cluster_info_public) == Some(false) {
+        format!(
+            "cluster-info of cluster {name} is not public (clusterInfo: closed, or its binding was removed), and kubeadm reads it \
+             without credentials when it discovers by token; a machine with an agent needs none"
+        )
+    } else if role == Role::ControlPlane && !cluster.keys.contains_key("sa.key") {
+        format!("the keys of cluster {name} are not here, so kubeadm-certs can't be uploaded; import its whole PKI")
+    } else {
+        return Ok(());
     };
-    if live(server, &cluster.id, role, now_ms()).is_none() && !is_attached {
-        return Err(OperationError::NotNow(format!(
-            "custodian {custodian} of cluster {name} is not attached; start its agent"
-        )));
-    }
-    let age = now_ms().saturating_sub(cluster.certificates_uploaded_ms);
-    if role == Role::ControlPlane && age > CERTIFICATES_USABLE_MS {
-        let why = format!(
-            "kubeadm-certs of cluster {name} is no longer there; it is uploaded again when a control plane with an agent joins"
-        );
-        return Err(OperationError::NotNow(why));
-    }
-    Ok(())
+    Err(OperationError::NotNow(why))
 }
 
-fn live(server: &Unsealed, cluster: &ClusterId, role: Role, until_ms: u64) -> Option<Record> {
-    server.ledger.read(|state| {
-        let of_role = state.bootstrap_tokens.values().filter(|token| {
-            token.cluster == *cluster && token.purpose == Purpose::JoinCommand(role) && token.is_live(now_ms())
-        });
-        of_role.filter(|token| token.expires_ms >= until_ms).max_by_key(|token| token.expires_ms).cloned()
+/// `kubeadm-certs` is there, and stays for as long as the line works. Where it is gone it is uploaded anew.
+async fn certificates(server: &Unsealed, cluster: &Cluster, ttl_ms: u64) -> Result<(), OperationError> {
+    let is_fresh =
+        |cluster: &Cluster| now_ms().saturating_sub(cluster.certificates_uploaded_ms) < limits::CERTIFICATES_FRESH_MS;
+    if !is_fresh(cluster) {
+        check_way(server, cluster)?;
+    }
+    server.ledger.propose(ExtendJoinWindow { cluster: cluster.id.clone(), ttl_ms }).await?;
+    let mut watch = server.ledger.watch();
+    let uploaded = timeout(KNOWN_WITHIN, async {
+        while !is_fresh(&self::cluster(server, &cluster.id)?) {
+            watch.any().await.map_err(|stopped| OperationError::NotNow(stopped.to_string()))?;
+        }
+        Ok(())
+    });
+    uploaded.await.unwrap_or_else(|_| {
+        let name = &cluster.spec.name;
+        let why = format!("kubeadm-certs of cluster {name} was not uploaded in time; see `muster events -w`");
+        Err(OperationError::Timeout(why))
     })
 }
 
-async fn present(server: &Unsealed, id: &TokenId) -> Result<Record, OperationError> {
+/// Somebody can make a token known to the cluster now: the link, or a custodian.
+fn check_way(server: &Unsealed, cluster: &Cluster) -> Result<(), OperationError> {
+    let name = &cluster.spec.name;
+    if cluster.spec.link.is_some() {
+        return match &cluster.link {
+            Some(link) if link.condition == LinkCondition::Connected => Ok(()),
+            link => Err(OperationError::NotNow(format!(
+                "the link to the API of cluster {name} is {}: nobody can make a token known to it",
+                link.as_ref().map_or("not up yet".to_owned(), |link| format!("{:?}: {}", link.condition, link.message))
+            ))),
+        };
+    }
+    let custodian =
+        server.ledger.read(|state| state.custodian(&cluster.id).map(|node| (node.id.clone(), node.attached.is_some())));
+    match custodian {
+        None => Err(OperationError::NotNow(format!(
+            "cluster {name} is detached and has no custodian (a joined control plane with an agent): nobody can make a token known to it"
+        ))),
+        Some((custodian, false)) => Err(OperationError::NotNow(format!(
+            "custodian {custodian} of cluster {name} is not attached; start its agent"
+        ))),
+        Some((_, true)) => Ok(()),
+    }
+}
+
+/// Neither spent nor gone from the cluster.
+fn live(server: &Unsealed, cluster: &ClusterId, purpose: &Purpose, until_ms: u64) -> Option<Record> {
+    let is_good = |token: &&Record| {
+        token.cluster == *cluster
+            && token.purpose == *purpose
+            && token.is_live(now_ms())
+            && token.expires_ms >= until_ms
+            && token.differs.is_none()
+            && token.requests.is_empty()
+    };
+    let longest = |token: &&Record| token.expires_ms;
+    server.ledger.read(|state| state.bootstrap_tokens.values().filter(is_good).max_by_key(longest).cloned())
+}
+
+/// Waits until it is known. One that is not in time is taken back: nobody waits for it any more.
+async fn present(server: &Unsealed, cluster: &ClusterId, id: &TokenId) -> Result<Record, OperationError> {
     let mut watch = server.ledger.watch();
-    let found = timeout(CUSTODIAN_TIMEOUT, async {
+    let found = timeout(KNOWN_WITHIN, async {
         loop {
             let token = server.ledger.read(|state| state.bootstrap_tokens.get(id).cloned());
             match token {
@@ -115,26 +210,44 @@ async fn present(server: &Unsealed, id: &TokenId) -> Result<Record, OperationErr
             watch.any().await.map_err(|stopped| OperationError::NotNow(stopped.to_string()))?;
         }
     });
-    found.await.unwrap_or_else(|_| {
-        Err(OperationError::Timeout(format!(
-            "the custodian did not make token {id} known to the cluster in time; see `muster events -w`"
-        )))
-    })
+    if let Ok(outcome) = found.await {
+        return outcome;
+    }
+    let why = server.ledger.read(|state| {
+        let differs = state.bootstrap_tokens.get(id).and_then(|token| token.differs);
+        let link = state.clusters.get(cluster).and_then(|cluster| cluster.link.as_ref());
+        let down = link.filter(|link| link.condition != LinkCondition::Connected);
+        match (differs, down) {
+            (Some(differs), _) => differs.sentence().to_owned(),
+            (None, Some(link)) => format!("the link is {:?}: {}", link.condition, link.message),
+            (None, None) => "see `muster events -w`".to_owned(),
+        }
+    });
+    let taken_back = server.ledger.propose(RevokeToken { id: id.clone() }).await;
+    taken_back
+        .unwrap_or_else(|err| tracing::debug!(token = %id, %err, "a token that nobody waits for was not taken back"));
+    Err(OperationError::Timeout(format!("token {id} was not made known to the cluster in time: {why}")))
 }
 
-fn render(server: &Unsealed, cluster: &Cluster, role: Role, record: &Record) -> Result<Line, OperationError> {
+fn render(server: &Unsealed, cluster: &Cluster, record: &Record) -> Result<Line, OperationError> {
     let secret = Secret::BootstrapToken(&cluster.id, &record.id).open_text(&server.keys()?.sealer, &record.secret)?;
     let whole = Zeroizing::new(format!("{}.{}", record.id, *secret));
     let token = BootstrapToken::parse(&whole).map_err(|err| anyhow!(err))?;
     let ca = cluster.certificates.iter().find(|ca| ca.name == "ca.crt").ok_or_else(|| anyhow!("no ca.crt"))?;
     let pins = pins_of_pem(ca.pem.as_bytes()).map_err(|err| anyhow!(err))?;
     let endpoint = cluster.spec.endpoint.parse().map_err(|err| anyhow!("stored endpoint: {err}"))?;
-    let key = match role {
-        Role::ControlPlane => Some(open_certificate_key(server, &cluster.id, cluster)?),
-        Role::Worker => None,
+    let key = match record.purpose.line_role() {
+        Some(Role::ControlPlane) => Some(open_certificate_key(server, &cluster.id, cluster)?),
+        Some(Role::Worker) | None => None,
     };
-    let line =
-        JoinCommand { endpoint: &endpoint, token: &token, trust: Trust::Pins(&pins), control_plane: key.as_ref() };
+    let line = JoinCommand {
+        endpoint: &endpoint,
+        token: &token,
+        trust: Trust::Pins(&pins),
+        control_plane: key.as_ref(),
+        node_name: record.purpose.line_name().map(NodeName::as_str),
+    };
     let text = line.render().map_err(|err| anyhow!(err))?;
-    Ok(Line { text, expires_ms: record.expires_ms, token: record.id.clone() })
+    let approval = Approval::of(cluster, &record.purpose);
+    Ok(Line { text, expires_ms: record.expires_ms, token: record.id.clone(), approval })
 }

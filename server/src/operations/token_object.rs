@@ -31,6 +31,7 @@ pub fn render(server: &Unsealed, spec: &ClusterSpec, record: &BootstrapToken) ->
     let (usages, description) = match &record.purpose {
         Purpose::Node(node) => (node_usages(server, spec, node), format!("Muster: join of node {node}")),
         Purpose::JoinCommand(_) => (Usages::BOTH, "Muster: join-command".to_owned()),
+        Purpose::NamedJoinCommand(_, name) => (Usages::BOTH, format!("Muster: join-command for {name}")),
     };
     let expires = i64::try_from(record.expires_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     let secret = TokenSecret {
@@ -44,7 +45,7 @@ pub fn render(server: &Unsealed, spec: &ClusterSpec, record: &BootstrapToken) ->
 
 fn token_role(server: &Unsealed, record: &BootstrapToken) -> group::Role {
     let role = match &record.purpose {
-        Purpose::JoinCommand(role) => Some(*role),
+        Purpose::JoinCommand(role) | Purpose::NamedJoinCommand(role, _) => Some(*role),
         Purpose::Node(node) => server.ledger.read(|state| state.nodes.get(node)?.placement().map(|place| place.role)),
     };
     match role {

@@ -36,6 +36,9 @@ pub struct CsrClaim {
     pub usages: BTreeSet<String>,
     /// What the PKCS#10 asks for; `None` if it is none, or its signature is wrong.
     pub content: Option<CsrContent>,
+    /// A Node of the name that its join line is for is there and Ready: looked at for such requests alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub node_is_ready: bool,
 }
 
 /// What a PKCS#10 asks for.

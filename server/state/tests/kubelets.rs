@@ -72,6 +72,7 @@ fn a_kubelets_server_is_certified_for_its_own_name_and_a_declared_address_only()
             addresses: addresses.iter().map(|text| (*text).to_owned()).collect(),
             others: Vec::new(),
         }),
+        node_is_ready: false,
     };
     assert_eq!(ask(&mut world, "s1", &claim(&["w-listed"], &["192.0.2.7"])), CsrDecision::Approve);
     assert_eq!(ask(&mut world, "s2", &claim(&["w-listed"], &[])), CsrDecision::Approve);

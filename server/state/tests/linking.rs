@@ -44,6 +44,7 @@ fn honest(name: &str, token: &TokenId) -> CsrClaim {
         groups: set(&["system:bootstrappers", "system:bootstrappers:muster:c1:worker", "system:authenticated"]),
         usages: set(&["digital signature", "client auth"]),
         content: Some(content),
+        node_is_ready: false,
     }
 }
 

@@ -9,6 +9,7 @@ mod importing;
 mod join_windows;
 mod joining;
 mod kubelets;
+mod lines;
 mod linking;
 mod properties;
 mod requests;

@@ -5,7 +5,7 @@ use muster_proto::admin::v1::{
     RevokeTokenRequest, Token, TokenList,
 };
 use muster_state::{
-    ClusterId, TokenId,
+    ClusterId, NodeName, TokenId,
     command::{RenewEnrolmentToken, RevokeToken},
     record::Role,
 };
@@ -78,15 +78,26 @@ pub(super) async fn renew(server: &Unsealed, request: Request<RenewTokenRequest>
 
 /// The line is made anew for a retry: no reply that holds a secret is stored. A retry finds the token of the first.
 pub(super) async fn join_command(server: &Unsealed, request: Request<CreateJoinCommandRequest>) -> Answer<JoinCommand> {
-    let (request, CreateJoinCommandRequest { cluster, role, ttl_seconds, .. }) = changing(server, request)?;
-    let parsed = cluster_id(server, &cluster).and_then(|id| Ok((id, join_role(&role)?, join_ttl(ttl_seconds)?)));
-    let (id, role, ttl_ms) = parsed.map_err(of_operation)?;
-    let line = join::run(server, &id, role, ttl_ms, request.caller).await.map_err(of_operation)?;
+    let (request, body) = changing(server, request)?;
+    let parsed = cluster_id(server, &body.cluster).and_then(|id| Ok((id, join_order(&body, request.caller)?)));
+    let (id, order) = parsed.map_err(of_operation)?;
+    let line = join::run(server, &id, order).await.map_err(of_operation)?;
     Ok(Response::new(JoinCommand {
         line: line.text.expose().to_owned(),
         expires: timestamp(line.expires_ms),
         token_id: line.token.to_string(),
+        approval: line.approval.word().to_owned(),
     }))
+}
+
+fn join_order(body: &CreateJoinCommandRequest, caller: String) -> Result<join::Order, OperationError> {
+    let name = |text: &str| NodeName::parse(text).map_err(|err| OperationError::invalid("node_name", err));
+    Ok(join::Order {
+        role: join_role(&body.role)?,
+        node_name: (!body.node_name.is_empty()).then(|| name(&body.node_name)).transpose()?,
+        ttl_ms: join_ttl(body.ttl_seconds)?,
+        caller,
+    })
 }
 
 fn join_role(word: &str) -> Result<Role, OperationError> {

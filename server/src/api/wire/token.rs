@@ -121,24 +121,22 @@ pub fn server(token: &ServerToken, now_ms: u64) -> Wire {
 /// A bootstrap token as it is shown.
 pub fn bootstrap(state: &State, token: &BootstrapToken, now_ms: u64) -> Wire {
     let cluster = state.clusters.get(&token.cluster);
-    let (node_id, node) = match &token.purpose {
-        Purpose::Node(id) => (id.to_string(), state.nodes.get(id)),
-        Purpose::JoinCommand(_) => (String::new(), None),
-    };
+    let node = token.purpose.node().and_then(|id| state.nodes.get(id));
     let place = node.and_then(Node::placement);
+    let name = place.map(|place| &place.name).or(token.purpose.line_name());
     Wire {
         id: token.id.to_string(),
         cluster: cluster.map(|cluster| cluster.spec.name.clone()).unwrap_or_default(),
         pool: place.map(|place| place.pool.clone()).unwrap_or_default(),
         role: role_of(token, node).map(|role| role.to_string()).unwrap_or_default(),
-        node_name: place.map(|place| place.name.to_string()).unwrap_or_default(),
+        node_name: name.map(ToString::to_string).unwrap_or_default(),
         created: timestamp(token.created_ms),
         expires: timestamp(token.expires_ms),
         uses_left: 0,
         uses: 0,
         state: bootstrap_state(token, now_ms).into(),
         kind: "bootstrap".into(),
-        node_id,
+        node_id: token.purpose.node().map(ToString::to_string).unwrap_or_default(),
         selector: None,
     }
 }
@@ -146,7 +144,7 @@ pub fn bootstrap(state: &State, token: &BootstrapToken, now_ms: u64) -> Wire {
 fn role_of(token: &BootstrapToken, node: Option<&Node>) -> Option<Role> {
     match &token.purpose {
         Purpose::Node(_) => Some(node?.placement()?.role),
-        Purpose::JoinCommand(role) => Some(*role),
+        Purpose::JoinCommand(role) | Purpose::NamedJoinCommand(role, _) => Some(*role),
     }
 }
 

@@ -121,6 +121,9 @@ pub struct JoinCommandArgs {
     /// worker or control-plane
     #[arg(long, default_value = "worker", value_parser = ["worker", "control-plane"])]
     pub role: String,
+    /// The one node that the line is for: it joins under that name, and Muster approves its certificate request
+    #[arg(long, value_name = "NAME")]
+    pub node_name: Option<String>,
     /// How long the line works
     #[arg(long, default_value = "2h", value_parser = values::duration, value_name = "DURATION")]
     pub ttl: Duration,

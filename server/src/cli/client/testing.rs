@@ -246,8 +246,11 @@ impl AdminService for Fake {
     async fn create_join_command(&self, request: Request<CreateJoinCommandRequest>) -> Answer<JoinCommand> {
         let mut world = self.asked()?;
         let request = request.into_inner();
-        world.changes.push(format!("join-command {} {} {}", request.cluster, request.role, request.ttl_seconds));
-        Ok(Response::new(JoinCommand { line: "kubeadm join …".into(), expires: None, token_id: "abcdef".into() }))
+        let CreateJoinCommandRequest { cluster, role, ttl_seconds, node_name, .. } = request;
+        let approval = if node_name.is_empty() { "person" } else { "muster" };
+        world.changes.push(format!("join-command {cluster} {role} {ttl_seconds} {node_name}").trim_end().to_owned());
+        let (line, token_id) = ("kubeadm join …".into(), "abcdef".into());
+        Ok(Response::new(JoinCommand { line, expires: None, token_id, approval: approval.into() }))
     }
 
     async fn list_permits(&self, _: Request<ListPermitsRequest>) -> Answer<PermitList> {

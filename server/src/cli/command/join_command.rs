@@ -6,7 +6,7 @@ use crate::cli::args::{Format, JoinCommandArgs};
 use crate::cli::client::{Session, request_id};
 use crate::cli::console::{Console, Document, plain, stamp};
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::show;
+use crate::cli::{names, show};
 
 pub(super) async fn run(
     args: &JoinCommandArgs,
@@ -14,12 +14,16 @@ pub(super) async fn run(
     cluster: Option<&str>,
     console: &mut Console,
 ) -> Result<Exit, Failure> {
+    if let Some(name) = &args.node_name {
+        names::check_subdomain(name).map_err(|message| Failure::new(Exit::Invalid, message))?;
+    }
     let cluster = session.chosen_cluster(cluster).await?;
     let request = CreateJoinCommandRequest {
         request_id: request_id(),
         cluster: show::cluster_name(&cluster).to_owned(),
         role: args.role.clone(),
         ttl_seconds: args.ttl.as_secs(),
+        node_name: args.node_name.clone().unwrap_or_default(),
     };
     let join = session.call(async |mut client| client.create_join_command(request.clone()).await).await?;
     match console.format {
@@ -33,6 +37,27 @@ pub(super) async fn run(
             ));
         }
     }
+    if let Some(said) = approval(&join.approval, args.node_name.as_deref()) {
+        console.say(&said);
+    }
     console.next(&format!("run the line as root on the {}, then: muster get tokens", args.role));
     Ok(Exit::Done)
+}
+
+/// What becomes of the machine's certificate request, where that is worth a word.
+fn approval(word: &str, name: Option<&str>) -> Option<String> {
+    match (word, name) {
+        ("person", _) => Some(
+            "Its certificate request waits for a person, for at most five minutes: `muster events -w` shows CsrWaiting with the \
+             command. A line with --node-name needs nobody."
+                .to_owned(),
+        ),
+        ("muster", Some(name)) => Some(format!(
+            "Muster approves the first certificate request that comes with it, for node {name} alone; a second one takes the token back."
+        )),
+        ("cluster", Some(name)) => Some(format!(
+            "The cluster itself approves its certificate request, for any name: nothing holds the line to node {name}."
+        )),
+        _ => None,
+    }
 }

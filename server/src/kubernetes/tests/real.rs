@@ -154,6 +154,7 @@ async fn on_real_kubernetes_only_the_machine_that_holds_its_token_gets_a_certifi
     let uid = lab.kubectl(None, &["get", "node", "w1", "-o", "json"], &Value::Null).unwrap()["metadata"]["uid"].clone();
     assert_eq!(uid, world.node(&id).api.unwrap().node.unwrap().uid);
     a_line_is_signed(&lab, &world).await;
+    a_named_line_works_once(&lab, &world).await;
     attacks(&lab, &world).await;
     limits_of_its_rights(&lab, &world);
     world.stop().await;
@@ -168,6 +169,26 @@ async fn a_line_is_signed(lab: &Lab, world: &World) {
     let token = BootstrapToken::parse(&world.whole_token(&id)).unwrap();
     let data = |key: &str| map["data"][key].as_str().unwrap_or_default();
     assert!(jws::verify_detached(data(&jws::data_key(id.as_str())), data("kubeconfig"), &token));
+}
+
+/// A line for one name: one certificate without a person, and none for another.
+async fn a_named_line_works_once(lab: &Lab, world: &World) {
+    let line = super::lines::print(world, Some("l1")).await.unwrap();
+    let whole = world.whole_token(&line.token);
+    lab.post(&whole, "l1", &pkcs10("system:node:l1", "system:nodes")).unwrap();
+    lab.until_verdict("l1", "Approved").await;
+    lab.post(&whole, "l1-again", &pkcs10("system:node:l1", "system:nodes")).unwrap();
+    lab.until_verdict("l1-again", "Denied").await;
+    world.until_token(&line.token, BootstrapTokenState::Deleted).await;
+    let taken = super::lines::print(world, Some("w1")).await.map(|_| ()).unwrap_err();
+    assert!(taken.to_string().contains("w1"), "{taken}");
+    lab.apply(&node("l2", "True"));
+    let ready = serde_json::json!({ "status": node("l2", "True")["status"] }).to_string();
+    lab.kubectl(None, &["patch", "node", "l2", "--subresource=status", "--type=merge", "-p", &ready], &Value::Null)
+        .unwrap();
+    let line = super::lines::print(world, Some("l2")).await.unwrap();
+    lab.post(&world.whole_token(&line.token), "l2", &pkcs10("system:node:l2", "system:nodes")).unwrap();
+    lab.until_verdict("l2", "Denied").await;
 }
 
 /// Each with a fresh machine and token: the thief is first, or second.

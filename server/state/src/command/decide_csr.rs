@@ -2,12 +2,12 @@ use serde::{Deserialize, Serialize};
 
 use super::lock_node::lock_as_copied;
 use crate::{
-    ClusterId, Digest, Refusal, State,
+    ClusterId, Digest, Refusal, State, TokenId,
     csr::{CsrClaim, CsrDecision, Judgement},
     id::dns1123_subdomain,
     limits,
-    record::JudgedRequest,
-    state::Context,
+    record::{BootstrapTokenState, JudgedRequest},
+    state::{Change, Context},
 };
 
 /// Decides upon a certificate request of a cluster, before anything is done about it there. The same request again is judged
@@ -46,11 +46,6 @@ impl DecideCsr {
             }
             CsrDecision::Ignore => return Ok(decision),
         };
-        let Some(id) = node else {
-            let reason = if approved { "CsrApproved" } else { "CsrDenied" };
-            state.event(!approved, reason, said(&self, &decision), Some(cluster), None);
-            return Ok(decision);
-        };
         let judged = JudgedRequest {
             uid: self.uid.clone(),
             name: self.name.clone(),
@@ -58,6 +53,15 @@ impl DecideCsr {
             token: token.clone(),
             approved,
             at_ms: context.now_ms,
+        };
+        let Some(id) = node else {
+            let line = token.filter(|token| state.bootstrap_tokens.get(token).is_some_and(|token| token.purpose.line_name().is_some()));
+            let reason = if approved { "CsrApproved" } else { "CsrDenied" };
+            match line {
+                Some(token) => of_line(state, &token, judged, stolen, said(&self, &decision)),
+                None => state.event(!approved, reason, said(&self, &decision), Some(cluster), None),
+            }
+            return Ok(decision);
         };
         // A thief may ask as often as a token still authenticates: after some requests nothing more is told.
         if state.nodes.get_mut(&id).is_some_and(|node| note(&mut node.requests, judged)) {
@@ -72,6 +76,28 @@ impl DecideCsr {
         state.touch(&id);
         Ok(decision)
     }
+}
+
+/// What was decided about a join line for one name. There is no node to lock: the token is taken back, and people are told.
+fn of_line(state: &mut State, id: &TokenId, judged: JudgedRequest, stolen: bool, said: String) {
+    let Some(token) = state.bootstrap_tokens.get_mut(id) else { return };
+    let cluster = Some(token.cluster.clone());
+    let name = token.purpose.line_name().map(ToString::to_string).unwrap_or_default();
+    let lives = matches!(token.state, BootstrapTokenState::Minted | BootstrapTokenState::Present);
+    let (approved, request) = (judged.approved, judged.name.clone());
+    if note(&mut token.requests, judged) {
+        let reason = if approved { "CsrApproved" } else { "CsrDenied" };
+        state.event(!approved, reason, said, cluster.clone(), None);
+    }
+    if stolen && lives {
+        state.end_bootstrap_token(id);
+        let text = format!(
+            "bootstrap token {id} of the join line for {name} is in two hands: certificate request {request} was denied and the \
+             token is taken back; see whose request was approved before: Node {name} may be another machine than you think"
+        );
+        state.event(true, "JoinLineStolen", text, cluster, None);
+    }
+    state.changes.push(Change::Other);
 }
 
 fn said(csr: &DecideCsr, decision: &CsrDecision) -> String {

@@ -1,12 +1,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClusterId, NodeId, Refusal, State, TokenId, limits,
+    ClusterId, NodeId, NodeName, Refusal, State, TokenId, limits,
     record::{BootstrapToken, BootstrapTokenState, Purpose, SealedSecret},
     state::{Change, Context},
 };
 
-/// Records a bootstrap token that the proposer minted. One live token per node.
+/// Records a bootstrap token that the proposer minted. One live token per node, and per name of a join line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MintBootstrapToken {
     /// Public part.
@@ -39,6 +39,13 @@ impl MintBootstrapToken {
             }
             state.changes.push(Change::Node(id.clone()));
         }
+        if let Purpose::NamedJoinCommand(_, name) = &self.purpose {
+            let holder = state.name_holder(&self.cluster, name);
+            if let Some(holder) = holder {
+                return Err(Refusal::NameTaken { name: name.clone(), holder: holder.id.to_string() });
+            }
+            end_lines_for(state, &self.cluster, name);
+        }
         let token = BootstrapToken {
             id: self.id.clone(),
             cluster: self.cluster,
@@ -50,6 +57,7 @@ impl MintBootstrapToken {
             state: BootstrapTokenState::Minted,
             differs: None,
             deleted_ms: 0,
+            requests: Vec::new(),
         };
         state.bootstrap_tokens.insert(self.id, token);
         state.changes.push(Change::Other);
@@ -71,4 +79,15 @@ impl MintBootstrapToken {
         }
         Ok(())
     }
+}
+
+/// Two tokens for one name would certify two machines under it.
+fn end_lines_for(state: &mut State, cluster: &ClusterId, name: &NodeName) {
+    let earlier = state.bootstrap_tokens.values().filter(|token| {
+        token.cluster == *cluster
+            && token.purpose.line_name() == Some(name)
+            && matches!(token.state, BootstrapTokenState::Minted | BootstrapTokenState::Present)
+    });
+    let earlier: Vec<TokenId> = earlier.map(|token| token.id.clone()).collect();
+    earlier.iter().for_each(|id| state.end_bootstrap_token(id));
 }

@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Refusal, State, TokenId,
-    record::{Purpose, Role},
+    record::Role,
     state::Context,
 };
 
@@ -21,10 +21,11 @@ pub struct ReleaseJoinCommand {
 impl ReleaseJoinCommand {
     pub(super) fn apply(self, state: &mut State, context: Context) -> Result<(), Refusal> {
         let token = state.bootstrap_tokens.get(&self.token);
-        let token = token.filter(|token| token.purpose == Purpose::JoinCommand(self.role) && token.is_live(context.now_ms));
+        let token = token.filter(|token| token.purpose.line_role() == Some(self.role) && token.is_live(context.now_ms));
         let Some(token) = token else { return Err(Refusal::not_found("live token for a join line", self.token)) };
         let cluster = token.cluster.clone();
-        let text = format!("a join line ({}) with token {} goes to {}", self.role, self.token, self.caller);
+        let name = token.purpose.line_name().map(|name| format!(" for node {name}")).unwrap_or_default();
+        let text = format!("a join line ({}){name} with token {} goes to {}", self.role, self.token, self.caller);
         state.event(false, "SecretsReleased", text, Some(cluster), None);
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     ClusterId, NodeName, State, TokenId,
-    record::{BootstrapToken, BootstrapTokenState, Cluster, CsrApproval, Node, Placement, Purpose},
+    record::{BootstrapToken, BootstrapTokenState, Cluster, CsrApproval, Node, Placement, Purpose, Role},
 };
 
 impl Judgement {
@@ -54,8 +54,9 @@ impl State {
     fn of_token(&self, cluster: &Cluster, token: &BootstrapToken, uid: &str, claim: &CsrClaim) -> Judgement {
         let id = match &token.purpose {
             Purpose::Node(id) => id,
+            Purpose::NamedJoinCommand(role, name) => return self.of_line(cluster, token, (*role, name), uid, claim),
             Purpose::JoinCommand(_) => {
-                let why = "it comes from a printed join line, which stands for no machine that Muster knows";
+                let why = "it comes from a printed join line without a node name, which stands for no machine that Muster knows";
                 return Judgement::of(CsrDecision::Wait(why.into()));
             }
         };
@@ -73,10 +74,51 @@ impl State {
         if let Some(why) = self.why_not_held(node, token) {
             return about(deny(why));
         }
-        match why_not_a_kubelets(claim, cluster, place) {
+        match why_not_a_kubelets(claim, cluster, (place.role, &place.name)) {
             None => about(CsrDecision::Approve),
             Some(why) => about(deny(why)),
         }
+    }
+
+    /// From a join line that was printed for one name: its first request is approved if it is what the kubelet of that name
+    /// asks for. An operator has said who that is; no machine has shown it.
+    fn of_line(
+        &self,
+        cluster: &Cluster,
+        token: &BootstrapToken,
+        line: (Role, &NodeName),
+        uid: &str,
+        claim: &CsrClaim,
+    ) -> Judgement {
+        let about = |decision| Judgement { decision, node: None, token: Some(token.id.clone()), stolen: false };
+        let (id, name) = (&token.id, line.1);
+        if token.requests.iter().any(|seen| seen.uid != uid) {
+            let why = format!("a second certificate request was made with bootstrap token {id}");
+            return Judgement { stolen: true, ..about(deny(why)) };
+        }
+        if !token.is_live(self.now_ms) {
+            return about(deny(format!("bootstrap token {id} of the join line for {name} has ended")));
+        }
+        if let Some(holder) = self.name_holder(&cluster.id, name) {
+            return about(deny(format!(
+                "{name} is the name of node {}, which joins with a token of its own",
+                holder.id
+            )));
+        }
+        if claim.node_is_ready {
+            return about(deny(format!("a Node {name} is in the cluster and Ready")));
+        }
+        match why_not_a_kubelets(claim, cluster, line) {
+            None => about(CsrDecision::Approve),
+            Some(why) => about(deny(why)),
+        }
+    }
+
+    /// The name that a join line with the token of this requester is for: whether its Node is Ready has to be looked at first.
+    #[must_use]
+    pub fn line_name_of(&self, cluster: &ClusterId, claim: &CsrClaim) -> Option<&NodeName> {
+        let token = self.bootstrap_tokens.get(&TokenId(claim.user.strip_prefix(TOKEN_USER)?.to_owned()))?;
+        token.purpose.line_name().filter(|_| token.cluster == *cluster)
     }
 
     /// The node does not hold this token now.
@@ -127,12 +169,12 @@ impl State {
 }
 
 /// Anything in which it is not exactly what the kubelet of that node asks for.
-fn why_not_a_kubelets(claim: &CsrClaim, cluster: &Cluster, place: &Placement) -> Option<String> {
+fn why_not_a_kubelets(claim: &CsrClaim, cluster: &Cluster, (role, name): (Role, &NodeName)) -> Option<String> {
     let Some(content) = claim.content.as_ref().filter(|_| claim.is_bounded()) else {
         return Some("it holds no certificate request that can be read".into());
     };
-    let user = format!("{NODE_USER}{}", place.name);
-    let group = bootstrap_group(&cluster.spec.name, place.role);
+    let user = format!("{NODE_USER}{name}");
+    let group = bootstrap_group(&cluster.spec.name, role);
     let groups = ["system:bootstrappers", group.as_str(), "system:authenticated"].map(str::to_owned);
     if claim.signer != CLIENT_SIGNER {
         Some(format!("its signer is {:?}, not {CLIENT_SIGNER}", claim.signer))

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Role, SealedSecret};
+use super::{JudgedRequest, Role, SealedSecret};
 use crate::{ClusterId, Digest, NodeId, NodeName, TokenId, facts::Selector};
 
 /// Admits machines, or gets them into the queue. Only its hash is known here.
@@ -69,6 +69,8 @@ pub enum Purpose {
     Node(NodeId),
     /// A printed `kubeadm join` line: usages signing and authentication.
     JoinCommand(Role),
+    /// The same for a machine that joins as this node and no other.
+    NamedJoinCommand(Role, NodeName),
 }
 
 impl Purpose {
@@ -77,7 +79,25 @@ impl Purpose {
     pub fn node(&self) -> Option<&NodeId> {
         match self {
             Self::Node(node) => Some(node),
-            Self::JoinCommand(_) => None,
+            Self::JoinCommand(_) | Self::NamedJoinCommand(..) => None,
+        }
+    }
+
+    /// What a machine joins as with a join line of that token.
+    #[must_use]
+    pub fn line_role(&self) -> Option<Role> {
+        match self {
+            Self::Node(_) => None,
+            Self::JoinCommand(role) | Self::NamedJoinCommand(role, _) => Some(*role),
+        }
+    }
+
+    /// The node that a join line of that token is for.
+    #[must_use]
+    pub fn line_name(&self) -> Option<&NodeName> {
+        match self {
+            Self::Node(_) | Self::JoinCommand(_) => None,
+            Self::NamedJoinCommand(_, name) => Some(name),
         }
     }
 }
@@ -149,6 +169,9 @@ pub struct BootstrapToken {
     /// When it was noted as gone from a linked cluster; 0: it was not.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub deleted_ms: u64,
+    /// Certificate requests that were judged because of it, oldest first; of join lines for one name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<JudgedRequest>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]

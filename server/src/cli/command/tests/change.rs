@@ -338,7 +338,14 @@ async fn a_join_command_is_for_the_only_cluster() {
     let ran = run("join-command --role control-plane", mk_world()).await;
     assert_eq!(ran.out, "kubeadm join …\n");
     assert!(ran.err.contains("This line is a secret"), "{}", ran.err);
+    assert!(ran.err.contains("waits for a person"), "{}", ran.err);
     assert_eq!(ran.fake.world().changes, ["join-command prod control-plane 7200"]);
+    let named = run("join-command --node-name w1", mk_world()).await;
+    assert!(named.err.contains("for node w1 alone"), "{}", named.err);
+    assert_eq!(named.fake.world().changes, ["join-command prod worker 7200 w1"]);
+    let bad = run("join-command --node-name W1", mk_world()).await;
+    assert_eq!(bad.failure().exit, Exit::Invalid);
+    assert!(bad.fake.world().changes.is_empty());
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ fn claim() -> CsrClaim {
         groups: ["system:bootstrappers".to_owned()].into(),
         usages: texts(&["client auth", "digital signature"]),
         content: Some(content),
+        node_is_ready: false,
     }
 }
 
@@ -111,6 +112,7 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
         ),
         ("ObserveNodes", plain(ObserveNodes { cluster: "c1".into(), nodes })),
         ("DecideCsr", plain(decide(claim()))),
+        ("DecideCsr-of-a-line", plain(decide(CsrClaim { node_is_ready: true, ..claim() }))),
         ("DecideCsr-unreadable", plain(decide(CsrClaim { content: None, ..claim() }))),
         (
             "CompareTokens",
