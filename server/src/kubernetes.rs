@@ -3,9 +3,9 @@
 //! One link per cluster, held by the leader alone, in its term alone (`task`). It certifies itself for an hour with the
 //! cluster's own authority, or shows what the kubeconfig of a cluster that was brought in holds (`survey` looks at one before, and
 //! `rights` installs what joining nodes need there), connects to the endpoint or else to a joined control plane (`transport`), and
-//! then does three things until something goes wrong (`link`): it makes and deletes bootstrap tokens (`tokens`, `signatures`), decides upon certificate requests
-//! (`requests`, `claim`) and passes on what Nodes say (`nodes`). What goes wrong becomes a word of a closed list (`trouble`),
-//! which the cluster's record shows, and a pause that grows.
+//! then does three things until something goes wrong (`link`): it makes and deletes bootstrap tokens (`tokens`, `signatures`) and
+//! sees whether they are there (`compare`), decides upon certificate requests (`requests`, `claim`) and passes on what Nodes say
+//! (`nodes`). What goes wrong becomes a word of a closed list (`trouble`), which the cluster's record shows, and a pause that grows.
 //! Beside it, and without it, the leader looks at the cluster's etcd and takes out of it what is decided (`etcd`).
 //!
 //! Everything is decided in the log and done after, so that it is safe when done twice or late: Kubernetes knows nothing of
@@ -16,6 +16,7 @@
 mod certificates;
 mod claim;
 mod cluster_info;
+mod compare;
 mod etcd;
 mod follow;
 mod link;

@@ -10,7 +10,7 @@ use muster_state::{
 };
 
 use super::{
-    certificates, cluster_info,
+    certificates, cluster_info, compare,
     follow::{Listed, answer},
     nodes,
     pace::Pace,
@@ -82,6 +82,7 @@ async fn session(server: &Unsealed, id: &ClusterId) -> Result<Infallible, Troubl
             only_if(approves, requests::watch(client.clone(), &server.ledger, id, &listed)),
             tokens::keep(client.clone(), server, id),
             certificates::keep(client.clone(), server, id),
+            compare::keep(client.clone(), server, id),
             heartbeat(&client),
             async {
                 listed.wait(kinds).await;

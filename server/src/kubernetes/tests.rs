@@ -1,5 +1,6 @@
 //! Links against an API server double that speaks real TLS, and against real Kubernetes where there is one.
 
+mod comparing;
 mod double;
 mod etcd;
 mod faults;

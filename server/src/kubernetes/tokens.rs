@@ -164,12 +164,13 @@ async fn delete(client: &Client, server: &Unsealed, cluster: &ClusterId) -> Resu
     outcome.map(|()| gone.len())
 }
 
-fn one(id: &TokenId) -> String {
+/// Where its Secret is.
+pub(super) fn one(id: &TokenId) -> String {
     format!("/api/v1/namespaces/{NAMESPACE}/secrets/{}", object_name(id.as_str()))
 }
 
 /// Asks without reading the answer's object: it would hold the token, and be quoted if it could not be read.
-async fn call(client: &Client, method: Method, path: &str, body: Zeroizing<Vec<u8>>) -> Result<(), Trouble> {
+pub(super) async fn call(client: &Client, method: Method, path: &str, body: Zeroizing<Vec<u8>>) -> Result<(), Trouble> {
     let what = format!("{method} of a bootstrap token");
     let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
     let request = request.body(body.to_vec()).map_err(|err| Trouble::down(LinkCondition::Failing, err.to_string()))?;

@@ -25,6 +25,7 @@ fn a_kubelet_renews_its_certificate_for_its_own_name_and_nothing_else() {
             organizations: vec!["system:nodes".into()],
             ..CsrContent::default()
         }),
+        node_is_ready: false,
     };
     assert_eq!(ask(&mut world, "r1", &claim(&own, &own)), CsrDecision::Approve);
     assert_eq!(

@@ -4,7 +4,10 @@ use muster_proto::admin::v1::{CreateServerTokenRequest, CreateTokenRequest, Toke
 use muster_state::{
     ClusterId, Digest, NodeName, State, TokenId,
     command::{CreateEnrolmentToken, CreateServerToken},
-    record::{BootstrapToken, BootstrapTokenState, EnrolmentToken, Node, Purpose, Role, ServerToken},
+    record::{
+        BootstrapToken, BootstrapTokenState, Cluster, EnrolmentToken, LinkCondition, Node, Purpose, Role, ServerToken,
+        TokenDifference,
+    },
 };
 
 use super::{selector, time::timestamp};
@@ -96,6 +99,7 @@ pub fn enrolment(state: &State, token: &EnrolmentToken, now_ms: u64) -> Wire {
         kind: "enrolment".into(),
         node_id: String::new(),
         selector: selector::render(&token.selector),
+        in_cluster: String::new(),
     }
 }
 
@@ -138,6 +142,27 @@ pub fn bootstrap(state: &State, token: &BootstrapToken, now_ms: u64) -> Wire {
         kind: "bootstrap".into(),
         node_id: token.purpose.node().map(ToString::to_string).unwrap_or_default(),
         selector: None,
+        in_cluster: in_cluster(cluster, token, now_ms).into(),
+    }
+}
+
+/// What the cluster itself has of it, as far as a link has seen.
+fn in_cluster(cluster: Option<&Cluster>, token: &BootstrapToken, now_ms: u64) -> &'static str {
+    let link = cluster.filter(|cluster| cluster.spec.link.is_some()).and_then(|cluster| cluster.link.as_ref());
+    match (token.differs, link.map(|link| link.condition)) {
+        (Some(TokenDifference::Missing), _) => "missing",
+        (Some(TokenDifference::Foreign), _) => "foreign",
+        (Some(TokenDifference::Unsigned), _) => "unsigned",
+        (Some(TokenDifference::Unreadable), _) => "unreadable",
+        (Some(TokenDifference::LeftOver) | None, Some(LinkCondition::Connected)) => match token.state {
+            BootstrapTokenState::Minted => "not yet",
+            // What has run out is deleted by the cluster at that moment, and seen to be gone at the next look.
+            BootstrapTokenState::Present if !token.is_live(now_ms) => "ending",
+            BootstrapTokenState::Present => "there",
+            BootstrapTokenState::Ending => "ending",
+            BootstrapTokenState::Deleted => "gone",
+        },
+        (Some(TokenDifference::LeftOver) | None, Some(_) | None) => "unknown",
     }
 }
 

@@ -117,10 +117,12 @@ fn tokens_show_time_left_and_never_a_secret() {
     };
     assert_eq!(
         token_table(&[token, spent], false, now()).render(false),
-        "ID         KIND        STATE     CLUSTER   POOL     NODE     USES     TTL\n\
-         abcd1234   enrolment   Live      prod      w        n1       1/1      120m\n\
-         ffff0000   bootstrap   Expired   <none>    <none>   <none>   <none>   expired\n"
+        "ID         KIND        STATE     IN-CLUSTER   CLUSTER   POOL     NODE     USES     TTL\n\
+         abcd1234   enrolment   Live      <none>       prod      w        n1       1/1      120m\n\
+         ffff0000   bootstrap   Expired   <none>       <none>    <none>   <none>   <none>   expired\n"
     );
+    let missing = Token { in_cluster: "missing".into(), state: "Present".into(), ..Token::default() };
+    assert!(token_table(&[missing], false, now()).render(true).contains("\u{1b}[31mmissing\u{1b}[0m"));
 }
 
 #[test]

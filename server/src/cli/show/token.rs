@@ -7,8 +7,22 @@ use super::Columns;
 use crate::cli::console::{Paint, Table, age, span};
 
 const COLUMNS: Columns = Columns {
-    all: &["ID", "KIND", "STATE", "CLUSTER", "POOL", "NODE", "USES", "TTL", "ROLE", "NODE-ID", "AGE", "SELECTOR"],
-    narrow: 8,
+    all: &[
+        "ID",
+        "KIND",
+        "STATE",
+        "IN-CLUSTER",
+        "CLUSTER",
+        "POOL",
+        "NODE",
+        "USES",
+        "TTL",
+        "ROLE",
+        "NODE-ID",
+        "AGE",
+        "SELECTOR",
+    ],
+    narrow: 9,
 };
 
 /// The table of `get tokens`.
@@ -19,6 +33,7 @@ pub(in crate::cli) fn token_table(tokens: &[Token], wide: bool, now: Timestamp) 
             token.id.clone(),
             token.kind.clone(),
             token.state.clone(),
+            token.in_cluster.clone(),
             token.cluster.clone(),
             token.pool.clone(),
             token.node_name.clone(),
@@ -29,7 +44,9 @@ pub(in crate::cli) fn token_table(tokens: &[Token], wide: bool, now: Timestamp) 
             age(token.created.as_ref(), now),
             token.selector.as_ref().map(selector_text).unwrap_or_default(),
         ];
-        table.row(COLUMNS.cut(wide, cells)).paint("STATE", paint(token));
+        let differs = paint_store(token);
+        let column = if differs.is_some() { "IN-CLUSTER" } else { "STATE" };
+        table.row(COLUMNS.cut(wide, cells)).paint(column, differs.or_else(|| paint(token)));
     }
     table
 }
@@ -51,6 +68,11 @@ fn paint(token: &Token) -> Option<Paint> {
         "Expired" | "Revoked" => Some(Paint::Bad),
         _ => None,
     }
+}
+
+/// Where the two stores differ.
+fn paint_store(token: &Token) -> Option<Paint> {
+    ["missing", "foreign", "unsigned", "unreadable"].contains(&token.in_cluster.as_str()).then_some(Paint::Bad)
 }
 
 /// `KEY=VALUE` pairs in the words of `--selector`.

@@ -2,8 +2,8 @@
 
 use muster_state::{
     ClusterId, NodeName,
-    command::RecordLink,
-    record::{BootstrapTokenState, LinkCondition, Role},
+    command::UpdateCluster,
+    record::{BootstrapTokenState, ClusterSpec, LinkCondition, Role},
 };
 use serde_json::Value;
 
@@ -145,13 +145,12 @@ async fn a_control_planes_line_brings_kubeadm_certs_back() {
 #[tokio::test]
 async fn where_cluster_info_is_closed_no_line_is_printed() {
     let (double, world) = start().await;
-    let record = RecordLink {
-        cluster: CLUSTER.into(),
-        condition: LinkCondition::Connected,
-        message: String::new(),
-        cluster_info_public: Some(false),
-    };
-    world.server.ledger.propose(record).await.unwrap();
+    let cluster = world.cluster();
+    let spec = ClusterSpec { cluster_info_closed: true, ..cluster.spec };
+    let update = UpdateCluster { id: cluster.id, revision: cluster.revision, spec };
+    world.server.ledger.propose(update).await.unwrap();
+    let public = || world.cluster().link.and_then(|link| link.cluster_info_public);
+    until("its end", async || if public() == Some(false) { Ok(()) } else { Err(public()) }).await;
     let closed = print(&world, None).await.map(|_| ()).unwrap_err().to_string();
     assert!(closed.contains("cluster-info") && closed.contains("not public"), "{closed}");
     assert!(double.names(SECRETS).is_empty());

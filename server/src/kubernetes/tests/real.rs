@@ -71,7 +71,7 @@ impl Lab {
         let output = command.args(arguments).stdin(std::fs::File::open(&file).unwrap()).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if output.status.success() {
-            Ok(serde_json::from_str(&text).unwrap_or(Value::Null))
+            Ok(serde_json::from_str(&text).unwrap_or(Value::String(text)))
         } else {
             Err(String::from_utf8_lossy(&output.stderr).into_owned())
         }
@@ -108,7 +108,7 @@ impl Drop for Lab {
     }
 }
 
-fn install_rights(lab: &Lab) {
+pub(super) fn install_rights(lab: &Lab) {
     let mut objects = link_rbac::objects("prod").unwrap();
     for role in [Role::Worker, Role::ControlPlane] {
         objects.extend(rbac::bindings("prod", role, rbac::CsrApproval::Explicit).unwrap());
@@ -116,13 +116,13 @@ fn install_rights(lab: &Lab) {
     objects.iter().for_each(|object| lab.apply(object));
 }
 
-fn secrets(lab: &Lab) -> Vec<String> {
+pub(super) fn secrets(lab: &Lab) -> Vec<String> {
     let list = lab.kubectl(None, &["-n", "kube-system", "get", "secrets", "-o", "json"], &Value::Null).unwrap();
     let names = list["items"].as_array().unwrap().iter().filter_map(|item| item["metadata"]["name"].as_str());
     names.map(str::to_owned).collect()
 }
 
-fn pki(lab: &Lab) -> crate::pki::ClusterPki {
+pub(super) fn pki(lab: &Lab) -> crate::pki::ClusterPki {
     pki_of(Path::new(&lab.home().join("pki")))
 }
 
@@ -130,7 +130,7 @@ fn pki(lab: &Lab) -> crate::pki::ClusterPki {
 async fn on_real_kubernetes_only_the_machine_that_holds_its_token_gets_a_certificate() {
     let Some(lab) = lab_at(PORT) else { return };
     install_rights(&lab);
-    let world = World::start(&pki(&lab), &format!("127.0.0.1:{PORT}")).await;
+    let mut world = World::start(&pki(&lab), &format!("127.0.0.1:{PORT}")).await;
     world.until_condition(LinkCondition::Connected).await;
     let (id, token) = world.worker("machine-w1", "w1").await;
     world.joins(&id, &token).await;
@@ -156,6 +156,8 @@ async fn on_real_kubernetes_only_the_machine_that_holds_its_token_gets_a_certifi
     a_line_is_signed(&lab, &world).await;
     a_named_line_works_once(&lab, &world).await;
     attacks(&lab, &world).await;
+    what_is_missing_is_seen(&lab, &mut world).await;
+    a_tried_deletion_tells(&lab);
     limits_of_its_rights(&lab, &world);
     world.stop().await;
 }
@@ -189,6 +191,46 @@ async fn a_named_line_works_once(lab: &Lab, world: &World) {
     let line = super::lines::print(world, Some("l2")).await.unwrap();
     lab.post(&world.whole_token(&line.token), "l2", &pkcs10("system:node:l2", "system:nodes")).unwrap();
     lab.until_verdict("l2", "Denied").await;
+}
+
+/// A deletion that is only tried says whether the Secret is there, is allowed to the link, and deletes nothing.
+fn a_tried_deletion_tells(lab: &Lab) {
+    let own = serde_json::json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "bootstrap.kubernetes.io/token",
+        "metadata": { "name": "bootstrap-token-drydry", "namespace": "kube-system" },
+        "stringData": {
+            "token-id": "drydry", "token-secret": "0123456789abcdef", "expiration": "2099-01-01T00:00:00Z",
+            "auth-extra-groups": "system:bootstrappers:muster:prod:worker", "usage-bootstrap-authentication": "true",
+        },
+    });
+    let tried = |name: &str| {
+        let link = ["--as=muster:server:1", "--as-group=muster:link"];
+        let asked = [&["-n", "kube-system", "delete", "--dry-run=server", "secret", name], link.as_slice()].concat();
+        lab.kubectl(None, &asked, &Value::Null)
+    };
+    assert!(tried("bootstrap-token-drydry").unwrap_err().contains("NotFound"));
+    lab.apply(&own);
+    tried("bootstrap-token-drydry").unwrap();
+    assert!(secrets(lab).contains(&"bootstrap-token-drydry".to_owned()), "it was tried only");
+    let mut foreign = own.clone();
+    foreign["stringData"]["auth-extra-groups"] = "system:bootstrappers:kubeadm:default-node-token".into();
+    lab.apply(&foreign);
+    assert!(tried("bootstrap-token-drydry").unwrap_err().contains("touches bootstrap tokens"));
+}
+
+/// Somebody deletes a token in the cluster: the next link sees it.
+async fn what_is_missing_is_seen(lab: &Lab, world: &mut World) {
+    let id = world.line(Purpose::JoinCommand(state::Role::Worker)).await;
+    world.until_token(&id, BootstrapTokenState::Present).await;
+    let secret = format!("bootstrap-token-{id}");
+    lab.kubectl(None, &["-n", "kube-system", "delete", "secret", &secret], &Value::Null).unwrap();
+    world.reconnect().await;
+    let differs = || world.state(|state| state.bootstrap_tokens[&id].differs);
+    until("what is missing", async || match differs() {
+        Some(state::TokenDifference::Missing) => Ok(()),
+        other => Err(other),
+    })
+    .await;
 }
 
 /// Each with a fresh machine and token: the thief is first, or second.

@@ -86,6 +86,14 @@ impl World {
         Self { server, founded, stop, links }
     }
 
+    /// Ends the links and begins anew, as another leader does.
+    pub(super) async fn reconnect(&mut self) {
+        self.stop.cancel();
+        (&mut self.links).await.unwrap();
+        self.stop = CancellationToken::new();
+        self.links = tokio::spawn(kubernetes::run(self.server.clone(), self.stop.clone()));
+    }
+
     /// Ends the links, then the log.
     pub(super) async fn stop(self) {
         self.stop.cancel();
@@ -123,9 +131,20 @@ impl World {
         until("the token's state", async || if seen().0 == wanted { Ok(()) } else { Err(seen()) }).await;
     }
 
-    /// A worker that has passed its checks and has a token, not yet known to the cluster.
+    /// A worker that has passed its checks.
+    pub(super) async fn machine(&self, id: &str, name: &str) -> NodeId {
+        admit(&self.server, id, "worker", name, "").await
+    }
+
+    /// Its agent comes again, by a stream.
+    pub(super) async fn attaches(&self, node: &NodeId) {
+        let stream = Attachment { server: 1, start: 1, stream: 1 };
+        self.server.ledger.propose(hello(node, self.node(node).facts, Some(stream))).await.unwrap();
+    }
+
+    /// The same with a token, not yet known to the cluster.
     pub(super) async fn worker(&self, id: &str, name: &str) -> (NodeId, TokenId) {
-        let node = admit(&self.server, id, "worker", name, "").await;
+        let node = self.machine(id, name).await;
         let cluster = ClusterId::from(CLUSTER);
         let token = mint_token::run(&self.server, &cluster, Purpose::Node(node.clone()), mint_token::NODE_TOKEN_TTL_MS);
         (node.clone(), token.await.unwrap())
@@ -267,17 +286,8 @@ async fn admit(server: &Unsealed, id: &str, pool: &str, name: &str, address: &st
     let certificate = Certificate { chain: Vec::new(), not_after_ms: u64::MAX };
     ledger.propose(IssueCertificate { node: node.clone(), key, certificate }).await.unwrap();
     ledger.propose(ConfirmIdentity { node: node.clone(), key }).await.unwrap();
-    let hello = RecordHello {
-        node: node.clone(),
-        boot_id: "b".into(),
-        agent_version: "0".into(),
-        facts: Facts { uuid: id.into(), addresses: some(address), ..Facts::default() },
-        preflight: Preflight::default(),
-        rehearsed: false,
-        key: None,
-        stream: None,
-    };
-    ledger.propose(hello).await.unwrap();
+    let facts = Facts { uuid: id.into(), addresses: some(address), ..Facts::default() };
+    ledger.propose(hello(&node, facts, None)).await.unwrap();
     let revision = ledger.read(|state| state.nodes[&node].preflight_revision);
     ledger.propose(JudgePreflight { node: node.clone(), revision, problem: String::new() }).await.unwrap();
     node
@@ -285,6 +295,19 @@ async fn admit(server: &Unsealed, id: &str, pool: &str, name: &str, address: &st
 
 fn some(text: &str) -> Vec<String> {
     if text.is_empty() { Vec::new() } else { vec![text.to_owned()] }
+}
+
+fn hello(node: &NodeId, facts: Facts, stream: Option<Attachment>) -> RecordHello {
+    RecordHello {
+        node: node.clone(),
+        boot_id: "b".into(),
+        agent_version: "0".into(),
+        facts,
+        preflight: Preflight::default(),
+        rehearsed: false,
+        key: None,
+        stream,
+    }
 }
 
 async fn succeed(server: &Unsealed, node: &NodeId, step: Verb) {

@@ -1,4 +1,4 @@
-use muster_state::record::TokenStanding;
+use muster_state::record::{CsrApproval, Link, LinkStatus, TokenStanding};
 
 use super::*;
 use crate::api::fixture::{LINE_TOKEN, NOW_MS, TOKEN, mk_state, worker};
@@ -67,4 +67,29 @@ fn a_bootstrap_token_shows_where_it_is_in_its_life() {
     let first = bootstrap(&state, &state.bootstrap_tokens[&"aaaaaa".into()], NOW_MS + 86_400_000 * 400);
     assert_eq!((first.state.as_str(), first.expires), ("Minted", None), "it begins to live at init");
     assert_eq!((first.role.as_str(), first.kind.as_str()), ("worker", "bootstrap"));
+}
+
+#[test]
+fn a_bootstrap_token_shows_what_the_cluster_has_of_it_where_that_is_known() {
+    let mut state = mk_state();
+    let token = state.bootstrap_tokens[&LINE_TOKEN.into()].clone();
+    let shown = |state: &State, now, differs| {
+        bootstrap(state, &BootstrapToken { state: now, differs, ..token.clone() }, NOW_MS).in_cluster
+    };
+    use BootstrapTokenState::{Deleted, Ending, Minted, Present};
+    assert_eq!(shown(&state, Present, None), "unknown", "nobody looks into a detached cluster");
+    let cluster = state.clusters.get_mut(&token.cluster).unwrap();
+    cluster.spec.link = Some(Link { csr_approval: CsrApproval::Muster });
+    assert_eq!(shown(&state, Present, None), "unknown", "the link is not up yet");
+    let link =
+        |condition| Some(LinkStatus { condition, message: String::new(), since_ms: 0, cluster_info_public: None });
+    state.clusters.get_mut(&token.cluster).unwrap().link = link(LinkCondition::Connected);
+    for (now, word) in [(Minted, "not yet"), (Present, "there"), (Ending, "ending"), (Deleted, "gone")] {
+        assert_eq!(shown(&state, now, None), word);
+    }
+    assert_eq!(shown(&state, Present, Some(TokenDifference::Missing)), "missing");
+    assert_eq!(shown(&state, Minted, Some(TokenDifference::Unsigned)), "unsigned");
+    state.clusters.get_mut(&token.cluster).unwrap().link = link(LinkCondition::Unreachable);
+    assert_eq!(shown(&state, Present, None), "unknown");
+    assert_eq!(shown(&state, Present, Some(TokenDifference::Missing)), "missing", "as it was seen last");
 }
