@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{follow::answer, nodes, signatures::Unsigned, trouble::Trouble};
 use crate::{
+    clock::now_ms,
     kubeadm::token_secret::{NAMESPACE, object_name},
     operations::{Unsealed, token_object},
 };
@@ -30,9 +31,10 @@ pub(super) async fn keep(client: Client, server: &Unsealed, cluster: &ClusterId)
     loop {
         let made = make(&client, server, cluster, &mut unsigned).await?;
         let deleted = delete(&client, server, cluster).await?;
+        let renewed = renew(&client, server, cluster).await?;
         let signed = unsigned.look(&client, server, cluster).await?;
         note(server, cluster, &signed, TokenStep::Present).await?;
-        if made + deleted + signed.len() > 0 {
+        if made + deleted + renewed + signed.len() > 0 {
             continue;
         }
         tokio::select! {
@@ -130,6 +132,39 @@ async fn make(
     // What was made is noted, whatever happened after.
     note(server, cluster, &present, TokenStep::Present).await?;
     outcome.map(|()| made)
+}
+
+/// Gives a later end to Secrets whose nodes are not through yet.
+async fn renew(client: &Client, server: &Unsealed, cluster: &ClusterId) -> Result<usize, Trouble> {
+    let is_there = |node: &Node| node.attached.is_some();
+    let due = |state: &State| -> Vec<TokenId> {
+        state.tokens_to_renew(cluster, now_ms(), is_there).take(ROUND).cloned().collect()
+    };
+    let tokens = server.ledger.read(due);
+    note(server, cluster, &tokens, TokenStep::Renewing).await?;
+    let (mut renewed, mut outcome) = (Vec::new(), Ok(()));
+    for id in &tokens {
+        let record = server.ledger.read(|state| {
+            let token = state.bootstrap_tokens.get(id).filter(|token| token.renewal_ms != 0)?;
+            Some((token.clone(), state.clusters.get(cluster)?.spec.clone()))
+        });
+        let Some((record, spec)) = record else { continue };
+        let object = token_object::render(server, &spec, &record)
+            .map_err(|err| Trouble::down(LinkCondition::Failing, format!("bootstrap token {id}: {err:#}")))?;
+        let body = Zeroizing::new(object.secret.to_json().expose().as_bytes().to_vec());
+        outcome = call(client, Method::PUT, &one(id), body).await;
+        match &outcome {
+            Ok(()) => renewed.push(id.clone()),
+            Err(Trouble::Absent) => outcome = differ(server, cluster, id, TokenDifference::Missing).await,
+            Err(Trouble::Rejected(_)) => outcome = differ(server, cluster, id, TokenDifference::Foreign).await,
+            Err(_) => {}
+        }
+        if outcome.is_err() {
+            break;
+        }
+    }
+    note(server, cluster, &renewed, TokenStep::Renewed).await?;
+    outcome.map(|()| renewed.len())
 }
 
 /// Creates the Secret; one of that name that is there already is an earlier try of the same, and is replaced. If the cluster

@@ -33,7 +33,7 @@ pub fn render(server: &Unsealed, spec: &ClusterSpec, record: &BootstrapToken) ->
         Purpose::JoinCommand(_) => (Usages::BOTH, "Muster: join-command".to_owned()),
         Purpose::NamedJoinCommand(_, name) => (Usages::BOTH, format!("Muster: join-command for {name}")),
     };
-    let expires = i64::try_from(record.expires_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let expires = i64::try_from(record.written_end_ms()).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     let secret = TokenSecret {
         usages,
         groups: vec![BootstrapGroup::of_muster(&spec.name, token_role(server, record))?],

@@ -25,6 +25,7 @@ pub mod planted;
 pub mod record;
 mod refound;
 pub mod refusal;
+mod renewal;
 mod secrets;
 mod servers;
 mod snapshot;

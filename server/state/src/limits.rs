@@ -108,6 +108,9 @@ pub const CERTIFICATES_FRESH_MS: u64 = 90 * 60 * 1000;
 /// A kubeconfig with one server and one user, sealed, bytes: with a bundle of authorities and an RSA-4096 key it has 20 KiB.
 pub const CREDENTIALS_MAX: usize = 64 * 1024;
 
+/// The slowest join by kubeadm's own limits takes 23 minutes: a token that somebody needs is renewed when it has less than this.
+pub const JOIN_TAKES_MS: u64 = 25 * 60 * 1000;
+
 /// Cuts text from outside to [`TEXT_MAX`] bytes at a character boundary.
 pub fn clip(text: &str) -> String {
     clip_to(text, TEXT_MAX)

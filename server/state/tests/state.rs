@@ -12,6 +12,7 @@ mod kubelets;
 mod lines;
 mod linking;
 mod properties;
+mod renewing;
 mod requests;
 mod restoring;
 mod rotating;

@@ -4,7 +4,7 @@ use muster_state::{
     NodeId, TokenId,
     command::OpenErrand,
     limits,
-    record::{BootstrapTokenState, Cluster, ErrandKind},
+    record::{BootstrapTokenState, Cluster, ErrandKind, Node},
 };
 
 use super::{Planned, View};
@@ -13,7 +13,9 @@ pub(super) fn plan(view: View<'_>, cluster: &Cluster) -> Vec<Planned> {
     let Some(custodian) = custodian(view, cluster) else { return Vec::new() };
     let free = |kind: &ErrandKind| view.state.errand_in_the_way(&cluster.id, kind, &custodian).is_none();
     let tokens = |state, kind: fn(Vec<TokenId>) -> ErrandKind| {
-        let waiting = tokens_in(view, cluster, state).filter(|id| free(&kind(vec![id.clone()])));
+        let waiting = tokens_in(view, cluster, state)
+            .chain(to_renew(view, cluster, state))
+            .filter(|id| free(&kind(vec![id.clone()])));
         let tokens: Vec<TokenId> = waiting.take(limits::ERRAND_TOKENS_MAX).collect();
         (!tokens.is_empty()).then(|| kind(tokens))
     };
@@ -43,6 +45,17 @@ fn tokens_in<'a>(
     let of_cluster = view.state.bootstrap_tokens.values().filter(|token| token.cluster == cluster.id);
     let is_own = move |id: &TokenId| state != BootstrapTokenState::Minted || cluster.first_token.as_ref() != Some(id);
     of_cluster.filter(move |token| token.state == state).map(|token| token.id.clone()).filter(is_own)
+}
+
+/// Those that are there and would run out before their node is through: applied again, with a later end.
+fn to_renew<'a>(
+    view: View<'a>,
+    cluster: &'a Cluster,
+    state: BootstrapTokenState,
+) -> impl Iterator<Item = TokenId> + use<'a> {
+    let is_there = move |node: &Node| view.attached.contains(&node.id);
+    let due = view.state.tokens_to_renew(&cluster.id, view.now_ms, is_there);
+    due.filter(move |_| state == BootstrapTokenState::Minted).cloned()
 }
 
 /// Through a link the leader uploads it itself.

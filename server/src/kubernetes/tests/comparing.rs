@@ -10,6 +10,7 @@ use super::{
     double::{Double, Fault, SECRETS},
     world::{World, mk_pki, until},
 };
+use crate::{api::fixture::CLUSTER, operations::mint_token};
 
 async fn start() -> (Double, World) {
     let pki = mk_pki();
@@ -114,5 +115,25 @@ async fn a_secret_that_was_made_but_not_recorded_is_made_again_and_ends_with_its
     world.has_joined(&node).await;
     world.until_token(&id, BootstrapTokenState::Deleted).await;
     assert!(double.names(SECRETS).is_empty());
+    world.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_that_its_waiting_node_still_needs_is_renewed_before_it_runs_out() {
+    let (double, world) = start().await;
+    let node = world.machine("machine-w1", "w1").await;
+    world.attaches(&node).await;
+    let (purpose, ttl_ms) = (Purpose::Node(node.clone()), 6_000);
+    let id = mint_token::run(&world.server, &CLUSTER.into(), purpose, ttl_ms).await.unwrap();
+    world.until_token(&id, BootstrapTokenState::Present).await;
+    let end = || world.state(|state| state.bootstrap_tokens[&id].expires_ms);
+    let written = || double.get(SECRETS, &name(&id)).unwrap()["data"]["expiration"].clone();
+    let (first_end, first_written) = (end(), written());
+    until("its renewal", async || if end() > first_end { Ok(()) } else { Err(end()) }).await;
+    assert!(written() != first_written);
+    assert_eq!(world.state(|state| state.bootstrap_tokens[&id].state), BootstrapTokenState::Present);
+    world.joins(&node, &id).await;
+    world.has_joined(&node).await;
+    world.until_token(&id, BootstrapTokenState::Deleted).await;
     world.stop().await;
 }

@@ -267,10 +267,6 @@ async fn answer(
         (&Method::PUT, path) if path.starts_with(REQUESTS) && path.ends_with("/approval") => {
             approve(&double, &body, fault)
         }
-        (&Method::GET, path) if path.strip_prefix(NODES).is_some_and(|rest| rest.starts_with('/')) => {
-            let name = path.rsplit('/').next().unwrap_or_default();
-            double.get(NODES, name).map_or_else(|| status(404, "not found"), |node| shown(&node))
-        }
         (&Method::GET, CLUSTER_INFO) => secrets::cluster_info(&double, signer),
         (&Method::GET, path) if path.starts_with(NODES) => {
             let found = double.get(NODES, path.rsplit('/').next().unwrap_or_default());

@@ -5,7 +5,7 @@ use crate::{
     ClusterId, NodeId, Refusal, State, TokenId,
     failure::backoff_ms,
     limits,
-    record::{BootstrapTokenState, ErrandKind, ErrandState, EtcdMember},
+    record::{BootstrapToken, BootstrapTokenState, ErrandKind, ErrandState, EtcdMember},
     state::{Change, Context},
 };
 
@@ -87,6 +87,9 @@ fn carry_out(state: &mut State, cluster: &ClusterId, kind: ErrandKind, members: 
         ErrandKind::ApplyTokens(tokens) => {
             // One that was ended meanwhile stays ended: a deletion follows.
             move_tokens(state, &tokens, BootstrapTokenState::Minted, BootstrapTokenState::Present);
+            for id in &tokens {
+                state.bootstrap_tokens.get_mut(id).into_iter().for_each(BootstrapToken::end_renewal);
+            }
         }
         ErrandKind::DeleteTokens(tokens) => {
             move_tokens(state, &tokens, BootstrapTokenState::Ending, BootstrapTokenState::Deleted);

@@ -67,6 +67,7 @@ impl CreateCluster {
                 state: BootstrapTokenState::Minted,
                 differs: None,
                 deleted_ms: 0,
+                renewal_ms: 0,
                 requests: Vec::new(),
             };
             state.bootstrap_tokens.insert(token.clone(), record);

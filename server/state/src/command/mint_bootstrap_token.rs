@@ -57,6 +57,7 @@ impl MintBootstrapToken {
             state: BootstrapTokenState::Minted,
             differs: None,
             deleted_ms: 0,
+            renewal_ms: 0,
             requests: Vec::new(),
         };
         state.bootstrap_tokens.insert(self.id, token);

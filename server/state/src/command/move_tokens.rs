@@ -3,7 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::{complete_errand::move_tokens, record_link::check_linked};
 use crate::{
     ClusterId, Refusal, State, TokenId, limits,
-    record::BootstrapTokenState,
+    record::{BootstrapToken, BootstrapTokenState},
     state::{Change, Context},
 };
 
@@ -29,6 +29,10 @@ pub enum TokenStep {
     Present,
     /// Its Secret is gone.
     Deleted,
+    /// Its Secret, which is there, is about to get a later end.
+    Renewing,
+    /// Its Secret has it.
+    Renewed,
 }
 
 impl MoveTokens {
@@ -49,6 +53,10 @@ impl MoveTokens {
                     }
                 }
             }
+            TokenStep::Renewing => {
+                each(state, &tokens, |token| token.begin_renewal(context.now_ms));
+            }
+            TokenStep::Renewed => each(state, &tokens, BootstrapToken::end_renewal),
             // One that was ended meanwhile stays ended: a deletion follows.
             TokenStep::Present => move_tokens(state, &tokens, BootstrapTokenState::Minted, BootstrapTokenState::Present),
             TokenStep::Deleted => {
@@ -64,5 +72,11 @@ impl MoveTokens {
         state.changes.push(Change::Other);
         state.refresh_cluster(&self.cluster);
         Ok(())
+    }
+}
+
+fn each(state: &mut State, tokens: &[TokenId], change: impl Fn(&mut BootstrapToken)) {
+    for id in tokens {
+        state.bootstrap_tokens.get_mut(id).into_iter().for_each(&change);
     }
 }

@@ -30,7 +30,12 @@ impl OpenErrand {
         if let ErrandKind::ApplyTokens(tokens) = &self.kind {
             for id in tokens {
                 if let Some(token) = state.bootstrap_tokens.get_mut(id) {
-                    token.expires_ms = context.now_ms.saturating_add(token.ttl_ms);
+                    match token.state {
+                        BootstrapTokenState::Present => token.begin_renewal(context.now_ms),
+                        BootstrapTokenState::Minted | BootstrapTokenState::Ending | BootstrapTokenState::Deleted => {
+                            token.expires_ms = context.now_ms.saturating_add(token.ttl_ms);
+                        }
+                    }
                 }
             }
         }

@@ -169,6 +169,9 @@ pub struct BootstrapToken {
     /// When it was noted as gone from a linked cluster; 0: it was not.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub deleted_ms: u64,
+    /// The later end that its Secret is about to get, and has once this has become `expires_ms`; 0: none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub renewal_ms: u64,
     /// Certificate requests that were judged because of it, oldest first; of join lines for one name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<JudgedRequest>,

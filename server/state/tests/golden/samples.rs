@@ -195,10 +195,6 @@ fn planning() -> Vec<(&'static str, Command)> {
         ("ReleaseBackup", plain(backup)),
         ("MintBootstrapToken-node", plain(mint(Purpose::Node(node())))),
         ("MintBootstrapToken-join-command", plain(mint(Purpose::JoinCommand(Role::ControlPlane)))),
-        (
-            "MintBootstrapToken-join-command-for-a-name",
-            plain(mint(Purpose::NamedJoinCommand(Role::Worker, name("w1")))),
-        ),
         ("OpenErrand-apply", errand(ErrandKind::ApplyTokens(vec!["b1".into()]))),
         ("OpenErrand-delete", errand(ErrandKind::DeleteTokens(vec!["b1".into(), "b2".into()]))),
         ("OpenErrand-upload", errand(ErrandKind::UploadCertificates)),

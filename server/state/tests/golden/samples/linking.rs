@@ -6,13 +6,13 @@ use muster_state::{
     Command, Reply,
     command::{
         CertificatesStep, CompareTokens, DecideCsr, DropEtcdLearner, EndEtcdRemoval, EtcdSeen, ExtendJoinWindow,
-        MoveCertificates, MoveTokens, ObserveEtcd, ObserveNodes, RecordLink, RemoveEtcdMember, TokenStep,
-        UpdateCluster,
+        MintBootstrapToken, MoveCertificates, MoveTokens, ObserveEtcd, ObserveNodes, RecordLink, RemoveEtcdMember,
+        TokenStep, UpdateCluster,
     },
     csr::{CsrClaim, CsrContent, CsrDecision},
     record::{
         ApiNode, ClusterSpec, CsrApproval, EtcdMember, EtcdProblem, EtcdRemoval, EtcdView, Link, LinkCondition, Permit,
-        TokenDifference, WatchedMember,
+        Purpose, Role, TokenDifference, WatchedMember,
     },
 };
 
@@ -131,6 +131,18 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
         ("MoveTokens-offered", tokens(TokenStep::Offered)),
         ("MoveTokens-present", tokens(TokenStep::Present)),
         ("MoveTokens-deleted", tokens(TokenStep::Deleted)),
+        (
+            "MintBootstrapToken-join-command-for-a-name",
+            plain(MintBootstrapToken {
+                id: "b1".into(),
+                cluster: "c1".into(),
+                purpose: Purpose::NamedJoinCommand(Role::Worker, name("w1")),
+                secret: world::secret(1),
+                ttl_ms: 900_000,
+            }),
+        ),
+        ("MoveTokens-renewing", tokens(TokenStep::Renewing)),
+        ("MoveTokens-renewed", tokens(TokenStep::Renewed)),
         ("MoveCertificates-uploaded", certificates(CertificatesStep::Uploaded)),
         ("MoveCertificates-removed", certificates(CertificatesStep::Removed)),
         ("ExtendJoinWindow", plain(ExtendJoinWindow { cluster: "c1".into(), ttl_ms: 3_600_000 })),
