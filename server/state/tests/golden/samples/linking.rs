@@ -90,7 +90,6 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
     let decide =
         |claim| DecideCsr { cluster: "c1".into(), uid: "u-1".into(), name: "csr-x".into(), digest: digest(6), claim };
     let certificates = |to| plain(MoveCertificates { cluster: "c1".into(), to });
-    let tokens = |to| plain(MoveTokens { cluster: "c1".into(), tokens: vec!["b1".into()], to });
     let mut all = vec![
         (
             "RecordLink",
@@ -114,35 +113,6 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
         ("DecideCsr", plain(decide(claim()))),
         ("DecideCsr-of-a-line", plain(decide(CsrClaim { node_is_ready: true, ..claim() }))),
         ("DecideCsr-unreadable", plain(decide(CsrClaim { content: None, ..claim() }))),
-        (
-            "CompareTokens",
-            plain(CompareTokens {
-                cluster: "c1".into(),
-                tokens: BTreeMap::from([
-                    ("b1".into(), Some(TokenDifference::Missing)),
-                    ("b2".into(), Some(TokenDifference::Foreign)),
-                    ("b3".into(), Some(TokenDifference::Unsigned)),
-                    ("b4".into(), Some(TokenDifference::Unreadable)),
-                    ("b5".into(), Some(TokenDifference::LeftOver)),
-                    ("b6".into(), None),
-                ]),
-            }),
-        ),
-        ("MoveTokens-offered", tokens(TokenStep::Offered)),
-        ("MoveTokens-present", tokens(TokenStep::Present)),
-        ("MoveTokens-deleted", tokens(TokenStep::Deleted)),
-        (
-            "MintBootstrapToken-join-command-for-a-name",
-            plain(MintBootstrapToken {
-                id: "b1".into(),
-                cluster: "c1".into(),
-                purpose: Purpose::NamedJoinCommand(Role::Worker, name("w1")),
-                secret: world::secret(1),
-                ttl_ms: 900_000,
-            }),
-        ),
-        ("MoveTokens-renewing", tokens(TokenStep::Renewing)),
-        ("MoveTokens-renewed", tokens(TokenStep::Renewed)),
         ("MoveCertificates-uploaded", certificates(CertificatesStep::Uploaded)),
         ("MoveCertificates-removed", certificates(CertificatesStep::Removed)),
         ("ExtendJoinWindow", plain(ExtendJoinWindow { cluster: "c1".into(), ttl_ms: 3_600_000 })),
@@ -157,6 +127,7 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
         ),
     ];
     all.extend(etcd_commands());
+    all.extend(tokens());
     all
 }
 
@@ -177,5 +148,41 @@ pub(super) fn replies() -> Vec<(&'static str, Reply)> {
         ("CompareTokens", Reply::CompareTokens(())),
         ("MoveCertificates", Reply::MoveCertificates(())),
         ("ExtendJoinWindow", Reply::ExtendJoinWindow(())),
+    ]
+}
+
+/// What becomes of bootstrap tokens.
+fn tokens() -> Vec<(&'static str, Command)> {
+    let tokens = |to| plain(MoveTokens { cluster: "c1".into(), tokens: vec!["b1".into()], to });
+    vec![
+        (
+            "CompareTokens",
+            plain(CompareTokens {
+                cluster: "c1".into(),
+                tokens: BTreeMap::from([
+                    ("b1".into(), Some(TokenDifference::Missing)),
+                    ("b2".into(), Some(TokenDifference::Foreign)),
+                    ("b3".into(), Some(TokenDifference::Unsigned)),
+                    ("b4".into(), Some(TokenDifference::Unreadable)),
+                    ("b5".into(), Some(TokenDifference::LeftOver)),
+                    ("b6".into(), None),
+                ]),
+            }),
+        ),
+        (
+            "MintBootstrapToken-join-command-for-a-name",
+            plain(MintBootstrapToken {
+                id: "b1".into(),
+                cluster: "c1".into(),
+                purpose: Purpose::NamedJoinCommand(Role::Worker, name("w1")),
+                secret: world::secret(1),
+                ttl_ms: 900_000,
+            }),
+        ),
+        ("MoveTokens-offered", tokens(TokenStep::Offered)),
+        ("MoveTokens-present", tokens(TokenStep::Present)),
+        ("MoveTokens-deleted", tokens(TokenStep::Deleted)),
+        ("MoveTokens-renewing", tokens(TokenStep::Renewing)),
+        ("MoveTokens-renewed", tokens(TokenStep::Renewed)),
     ]
 }
