@@ -84,7 +84,7 @@ async fn a_real_cluster_is_brought_in_by_the_kubeconfig_that_kubeadm_wrote() {
     world.until_condition(LinkCondition::Forbidden).await;
     let link = world.state(|state| state.clusters[&ClusterId::from(CLUSTER)].link.clone().unwrap());
     assert!(link.message.contains("muster:worker:get-nodes") && link.message.contains("muster cluster rbac"));
-    for object in rbac::bindings_of("prod", true, CsrApproval::Explicit).unwrap() {
+    for object in rbac::rights("prod", true, CsrApproval::Explicit).unwrap() {
         lab.apply(&object);
     }
     world.until_condition(LinkCondition::Connected).await;

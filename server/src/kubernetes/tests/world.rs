@@ -142,13 +142,6 @@ impl World {
         self.server.ledger.propose(hello(node, self.node(node).facts, Some(stream))).await.unwrap();
     }
 
-    /// Its agent comes again, by a stream.
-    pub(super) async fn attaches(&self, node: &NodeId) {
-        let uuid = self.node(node).facts.uuid;
-        let stream = Attachment { server: 1, start: 1, stream: 1 };
-        self.server.ledger.propose(hello(node, &uuid, Some(stream))).await.unwrap();
-    }
-
     /// The same with a token, not yet known to the cluster.
     pub(super) async fn worker(&self, id: &str, name: &str) -> (NodeId, TokenId) {
         let node = self.machine(id, name).await;
@@ -293,18 +286,8 @@ async fn admit(server: &Unsealed, id: &str, pool: &str, name: &str, address: &st
     let certificate = Certificate { chain: Vec::new(), not_after_ms: u64::MAX };
     ledger.propose(IssueCertificate { node: node.clone(), key, certificate }).await.unwrap();
     ledger.propose(ConfirmIdentity { node: node.clone(), key }).await.unwrap();
-    let hello = RecordHello {
-        node: node.clone(),
-        boot_id: "b".into(),
-        agent_version: "0".into(),
-        facts: Facts { uuid: id.into(), addresses: some(address), ..Facts::default() },
-        preflight: Preflight::default(),
-        rehearsed: false,
-        key: None,
-        stream: None,
-    };
-    ledger.propose(hello).await.unwrap();
-    ledger.propose(hello(&node, id, None)).await.unwrap();
+    let facts = Facts { uuid: id.into(), addresses: some(address), ..Facts::default() };
+    ledger.propose(hello(&node, facts, None)).await.unwrap();
     let revision = ledger.read(|state| state.nodes[&node].preflight_revision);
     ledger.propose(JudgePreflight { node: node.clone(), revision, problem: String::new() }).await.unwrap();
     node
@@ -312,17 +295,6 @@ async fn admit(server: &Unsealed, id: &str, pool: &str, name: &str, address: &st
 
 fn some(text: &str) -> Vec<String> {
     if text.is_empty() { Vec::new() } else { vec![text.to_owned()] }
-fn hello(node: &NodeId, uuid: &str, stream: Option<Attachment>) -> RecordHello {
-    RecordHello {
-        node: node.clone(),
-        boot_id: "b".into(),
-        agent_version: "0".into(),
-        facts: Facts { uuid: uuid.into(), ..Facts::default() },
-        preflight: Preflight::default(),
-        rehearsed: false,
-        key: None,
-        stream,
-    }
 }
 
 fn hello(node: &NodeId, facts: Facts, stream: Option<Attachment>) -> RecordHello {
