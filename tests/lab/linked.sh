@@ -6,24 +6,9 @@
 # in the first machine notes when each bootstrap token's Secret comes and goes. Then it looks: all Ready, every token gone within 15 s
 # of its node's join, no kubeadm-certs, nobody but Muster approves, cluster-info closed, and the chain of each node.
 set -euo pipefail
-: "${K8S_LAB:?folder with bin, images and nodebase}" "${LAB_SCRIPTS:?folder with node.sh}"
-export K8S_LAB
-HERE=$(cd "$(dirname "$0")" && pwd) TOP=$(cd "$HERE/../.." && pwd)
-BIN=${BIN:-$TOP/target/release} WORK=$(mktemp -d /tmp/muster-linked-XXXXXX)
-NODES=(n1 n2 n3 n4 n5)
-node() { "$LAB_SCRIPTS/node.sh" "$@"; }
-say() { echo; echo "== $(date +%T) $*"; }
-in_lab() { ip netns exec ksw env MUSTER_CONFIG="$WORK/operator/config.toml" "$@"; }
-muster() { in_lab "$BIN/muster" "$@"; }
-kubectl() { node exec n1 kubectl --kubeconfig /etc/kubernetes/admin.conf "$@"; }
-cleanup() {
-  set +e
-  [ -n "${WATCHER:-}" ] && kill "$WATCHER"
-  [ -n "${SERVER:-}" ] && kill "$SERVER"
-  for n in "${NODES[@]}"; do [ -e "$K8S_LAB/nodes/$n/pid" ] && node down "$n" --purge; done
-  node net-down x 2>/dev/null
-} >/dev/null 2>&1
-trap cleanup EXIT
+HERE=$(cd "$(dirname "$0")" && pwd) TOP=$(cd "$HERE/../.." && pwd) NODES=(n1 n2 n3 n4 n5)
+# shellcheck source=tests/lab/lab.sh
+. "$HERE/lab.sh"
 
 say "commit $(git -C "$TOP" rev-parse HEAD)$(git -C "$TOP" diff --quiet HEAD || echo ' with uncommitted changes')"
 "$K8S_LAB/bin/kubeadm" version -o short; "$BIN/muster" version --client
@@ -34,21 +19,14 @@ for at in 4 5; do IMAGES=pause node up n$at 192.0.2.1$at; done
 for n in "${NODES[@]}"; do node exec "$n" cp "$BIN/muster-agent" /usr/bin/; done
 
 say "muster serve"
-printf '[server]\ndata_dir = "%s/data"\nlisten = "192.0.2.1"\nadvertise = "192.0.2.1"\n[seal]\npath = "%s/seal.key"\n' "$WORK" "$WORK" >"$WORK/server.toml"
-( exec ip netns exec ksw env MUSTER_CONFIG="$WORK/operator/config.toml" "$BIN/muster" serve --config "$WORK/server.toml" ) >"$WORK/server.log" 2>&1 &
-SERVER=$!
-for _ in $(seq 300); do ip netns exec ksw curl -sf http://192.0.2.1:9080/readyz >/dev/null && break; sleep 0.1; done
+serve
 
 say "muster cluster apply"
-muster cluster apply -f "$HERE/linked.yaml" >"$WORK/apply.txt"
-for n in "${NODES[@]}"; do
-  awk -v n="$n" '$1=="#" && $2==n {getline; print}' "$WORK/apply.txt" >"$WORK/line-$n"
-  grep -q muster-agent "$WORK/line-$n"
-done
+apply "$HERE/linked.yaml" "${NODES[@]}"
 
 say "the five lines, all at once"
 START=$(date +%s)
-for n in "${NODES[@]}"; do node exec "$n" sh -s <<<"$(cat "$WORK/line-$n")" >"$WORK/agent-$n.log" 2>&1 & done
+for n in "${NODES[@]}"; do agent "$n"; done
 ( for _ in $(seq 600); do kubectl get nodes >/dev/null 2>&1 && break; sleep 0.5; done
   kubectl -n kube-system get secrets --watch --output-watch-events -o name 2>/dev/null | while read -r line; do echo "$(date +%s) $line"; done
 ) >"$WORK/secrets.txt" 2>/dev/null & WATCHER=$!
@@ -75,10 +53,11 @@ holds "Muster has approved all requests" "$(kubectl get csr -o jsonpath='{.items
 holds "the cluster approves nothing by itself" "$(kubectl get clusterrolebindings -o name | grep -ci autoapprove)" 0
 holds "cluster-info is closed to everybody" "$(ip netns exec ksw curl -sk -o /dev/null -w '%{http_code}' \
   https://192.0.2.11:6443/api/v1/namespaces/kube-public/configmaps/cluster-info)" 403
-node exec n1 etcdctl --endpoints https://127.0.0.1:2379 --cacert /etc/kubernetes/pki/etcd/ca.crt \
-  --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt --key /etc/kubernetes/pki/etcd/healthcheck-client.key member list -w table
+etcd_members; muster etcd list lab
 say "the chain of a control plane and of a worker: hardware, key, token, request, Node"
 muster describe node n3; muster describe node n5
-muster describe cluster lab; muster token list; muster events >"$WORK/events.txt"
+muster describe cluster lab; muster token list
+say "secrets"
+scan "${NODES[@]}"
 [ ! -e "$WORK/failed" ]
 say "done"

@@ -6,14 +6,9 @@
 # the same line again) and the server once. Then it looks: nodes, a plain join line on a fifth machine, and whether any
 # secret of the run can be found where none may be.
 set -euo pipefail
-: "${K8S_LAB:?folder with bin, images and nodebase}" "${LAB_SCRIPTS:?folder with node.sh}"
-export K8S_LAB
-HERE=$(cd "$(dirname "$0")" && pwd) TOP=$(cd "$HERE/../.." && pwd)
-BIN=${BIN:-$TOP/target/release} WORK=$(mktemp -d /tmp/muster-lab-XXXXXX)
-node() { "$LAB_SCRIPTS/node.sh" "$@"; }
-say() { echo; echo "== $(date +%T) $*"; }
-in_lab() { ip netns exec ksw env MUSTER_CONFIG="$WORK/operator/config.toml" "$@"; }
-muster() { in_lab "$BIN/muster" "$@"; }
+HERE=$(cd "$(dirname "$0")" && pwd) TOP=$(cd "$HERE/../.." && pwd) NODES=(n1 n2 n3 n4 n5)
+# shellcheck source=tests/lab/lab.sh
+. "$HERE/lab.sh"
 field() { muster get nodes "$1" -o json 2>/dev/null | python3 -c 'import json,sys
 d=json.load(sys.stdin); d=d["items"][0] if "items" in d else d; print(d.get(sys.argv[1],""))' "$2" 2>/dev/null || true; }
 await() { # NODE WORD...: until the node is in one of these phases
@@ -25,27 +20,6 @@ await() { # NODE WORD...: until the node is in one of these phases
   done
   echo "$who is $now, not one of $*"; return 1
 }
-cleanup() {
-  set +e
-  [ -n "${SAMPLER:-}" ] && kill "$SAMPLER"
-  [ -n "${SERVER:-}" ] && kill "$SERVER"
-  for n in n1 n2 n3 n4 n5; do [ -e "$K8S_LAB/nodes/$n/pid" ] && node down $n --purge; done
-  node net-down x 2>/dev/null
-} >/dev/null 2>&1
-trap cleanup EXIT
-serve() { # exec, so that the pid is the server's own
-  ( exec ip netns exec ksw env MUSTER_CONFIG="$WORK/operator/config.toml" "$BIN/muster" serve --config "$WORK/server.toml" ) \
-    >>"$WORK/server.log" 2>&1 &
-  SERVER=$!
-  for _ in $(seq 300); do
-    ip netns exec ksw curl -sf http://192.0.2.1:9080/readyz >/dev/null && return 0; sleep 0.1
-  done
-  cat "$WORK/server.log"; return 1
-}
-agent() { # NODE: runs the printed line of that node, as it was printed, by a POSIX shell
-  node exec "$1" sh -s <<<"$(cat "$WORK/line-$1")" >>"$WORK/agent-$1.log" 2>&1 &
-}
-
 say "commit $(git -C "$TOP" rev-parse HEAD)$(git -C "$TOP" diff --quiet HEAD || echo ' with uncommitted changes')"
 "$K8S_LAB/bin/kubeadm" version -o short; "$BIN/muster" version --client; ls -l "$BIN/muster-agent"
 
@@ -54,19 +28,13 @@ node up n1 192.0.2.11; node up n2 192.0.2.12
 IMAGES=pause node up n3 192.0.2.13; IMAGES=pause node up n4 192.0.2.14
 for n in n1 n2 n3 n4; do node exec $n cp "$BIN/muster-agent" /usr/bin/; done
 # From here on every process' arguments are looked at, many times a second.
-( set +e; while :; do cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' '; echo; sleep 0.02; done >"$WORK/cmdlines.txt" ) & SAMPLER=$!
+( set +e; while :; do cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' '; echo; sleep 0.02; done >"$WORK/cmdlines.txt" ) & WATCHER=$!
 
 say "muster serve"
-printf '[server]\ndata_dir = "%s/data"\nlisten = "192.0.2.1"\nadvertise = "192.0.2.1"\n[seal]\npath = "%s/seal.key"\n' "$WORK" "$WORK" >"$WORK/server.toml"
 serve
 
 say "muster cluster apply"
-muster cluster apply -f "$HERE/cluster.yaml" | tee "$WORK/apply.txt" | sed 's/mst-\([a-z0-9]*\)-[a-z0-9]*/mst-\1-…/'
-for n in n1 n2 n3 n4; do
-  awk -v n="$n" '$1=="#" && $2==n {getline; print}' "$WORK/apply.txt" >"$WORK/line-$n"
-  grep -q muster-agent "$WORK/line-$n"
-done
-grep -o 'mst-[a-z0-9]*-[a-z0-9]*' "$WORK/apply.txt" >"$WORK/tokens.txt"
+apply "$HERE/cluster.yaml" n1 n2 n3 n4
 
 say "the four lines, all at once"
 START=$(date +%s)
@@ -94,23 +62,17 @@ say "join-command, run by a machine without an agent"
 IMAGES=pause node up n5 192.0.2.15
 muster join-command --cluster lab >"$WORK/join-line"
 sed 's/--token \([a-z0-9]*\)\.[a-z0-9]*/--token \1.…/' "$WORK/join-line"
-kill "$SAMPLER"; SAMPLER='' # kubeadm's own --token is an argument by its nature: that is what the line is
+kill "$WATCHER"; WATCHER='' # kubeadm's own --token is an argument by its nature: that is what the line is
 node exec n5 bash -s <<<"$(cat "$WORK/join-line") --ignore-preflight-errors=SystemVerification" 2>&1 | tail -4
 
 say "what Kubernetes says (looking only)"
 for _ in $(seq 60); do
-  node exec n1 kubectl --kubeconfig /etc/kubernetes/admin.conf get nodes --no-headers | grep -q NotReady || break; sleep 1
+  kubectl get nodes --no-headers | grep -q NotReady || break; sleep 1
 done
-node exec n1 kubectl --kubeconfig /etc/kubernetes/admin.conf get nodes -o wide
-node exec n1 kubectl --kubeconfig /etc/kubernetes/admin.conf -n kube-system get secrets
-node exec n1 etcdctl --endpoints https://127.0.0.1:2379 --cacert /etc/kubernetes/pki/etcd/ca.crt \
-  --cert /etc/kubernetes/pki/etcd/healthcheck-client.crt --key /etc/kubernetes/pki/etcd/healthcheck-client.key member list -w table
+kubectl get nodes -o wide
+kubectl -n kube-system get secrets
+etcd_members
 
 say "secrets"
-muster events -o json >"$WORK/events.json"; ip netns exec ksw curl -s http://192.0.2.1:9080/metrics >"$WORK/metrics.txt"
-for n in n1 n2 n3 n4; do muster logs node/$n >"$WORK/logs-$n.txt"; muster describe node $n -o json >"$WORK/describe-$n.json"; done
-kill "$SERVER"; wait "$SERVER" 2>/dev/null || true; SERVER=''
-"$BIN/secret_scan" "$WORK/data" "$WORK/seal.key" --also "$WORK/tokens.txt" \
-  "$WORK/data" "$WORK"/server.log "$WORK"/agent-n*.log "$WORK"/logs-n*.txt "$WORK"/events.json "$WORK"/metrics.txt \
-  "$WORK"/describe-n*.json "$WORK"/cmdlines.txt
+scan n1 n2 n3 n4
 say "done"

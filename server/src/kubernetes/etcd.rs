@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     clock::now_ms,
-    kubeadm::endpoint::Endpoint,
+    kubeadm::{endpoint::Endpoint, version::KubernetesVersion},
     ledger::{ProposeError, Watch},
     operations::{Unsealed, link_identity},
 };
@@ -71,6 +71,13 @@ pub(super) async fn keep(server: Unsealed, id: ClusterId) {
     }
 }
 
+/// Kubernetes brings etcd 3.5 from 1.22 on. An older one answers with what a single member knows, which is no evidence: there a
+/// custodian looks.
+fn lists_by_majority(cluster: &Cluster) -> bool {
+    const MINOR: u32 = 22;
+    KubernetesVersion::parse(&cluster.spec.kubernetes_version).is_ok_and(|version| version.minor() >= MINOR)
+}
+
 /// What comes after one look.
 enum Turn {
     /// The next look, in its time.
@@ -91,7 +98,8 @@ impl Watcher {
     /// Looks, says so in the log, and does what is decided there.
     async fn turn(&mut self) -> anyhow::Result<Turn> {
         let cluster = self.server.ledger.read(|state| state.clusters.get(&self.id).cloned());
-        let Some(cluster) = cluster.filter(link_identity::has_etcd_key) else { return Ok(Turn::Look) };
+        let cluster = cluster.filter(|cluster| link_identity::has_etcd_key(cluster) && lists_by_majority(cluster));
+        let Some(cluster) = cluster else { return Ok(Turn::Look) };
         let after = self.server.ledger.read(|state| state.last_event);
         let seen = match self.client(&cluster) {
             Ok(client) => client.look().await.map_err(anyhow::Error::from),

@@ -88,13 +88,14 @@ async fn set(api: &Api<Node>, name: &str, labels: &BTreeMap<String, String>) -> 
 }
 
 /// Looks whether the cluster has a Node of the name of a machine that is about to join: the watch tells of those that were there before
-/// the machine was known only when something about them changes.
+/// the machine was known only when something about them changes. An answer may be older than what the watch has told meanwhile, so
+/// that whoever found a name taken has to look again.
 pub(super) async fn look(client: &Client, ledger: &Ledger, cluster: &ClusterId, id: &NodeId) -> Result<(), Trouble> {
     let name = ledger.read(|state| state.nodes.get(id)?.placement().map(|place| place.name.clone()));
     let Some(name) = name else { return Ok(()) };
     match answer("a Node", Api::<Node>::all(client.clone()).get(name.as_str())).await {
         Ok(node) => note(ledger, cluster, read(&node).into_iter().collect(), false).await,
-        Err(Trouble::Absent) => Ok(()),
+        Err(Trouble::Absent) => note(ledger, cluster, [(name, None)].into(), false).await,
         Err(other) => Err(other),
     }
 }

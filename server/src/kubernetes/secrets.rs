@@ -39,15 +39,18 @@ pub(super) async fn delete(client: &Client, name: &str) -> Result<(), Trouble> {
     }
 }
 
-fn all() -> String {
+/// Where Secrets are.
+pub(super) fn all() -> String {
     format!("/api/v1/namespaces/{NAMESPACE}/secrets")
 }
 
-fn one(name: &str) -> String {
+/// Where the Secret of that name is.
+pub(super) fn one(name: &str) -> String {
     format!("{}/{name}", all())
 }
 
-async fn call(
+/// Asks, and gives the answer as it came: it may hold the Secret, so it is wiped, and never quoted where it can't be read.
+pub(super) async fn call(
     client: &Client,
     method: Method,
     path: &str,

@@ -15,3 +15,16 @@ mod signing;
 mod thousand;
 mod windows;
 mod world;
+
+use double::Double;
+use muster_state::record::LinkCondition;
+use world::{World, mk_pki};
+
+/// A linked cluster at a double, with the link up.
+async fn start() -> (Double, World) {
+    let pki = mk_pki();
+    let double = Double::start(&pki).await;
+    let world = World::start(&pki, &format!("127.0.0.1:{}", double.port)).await;
+    world.until_condition(LinkCondition::Connected).await;
+    (double, world)
+}

@@ -1,9 +1,12 @@
 //! Bootstrap tokens as Secrets: made when a node is ready for its own, deleted when it has joined. Muster sees no Secret; it knows
 //! the names of its own.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    time::{Duration, Instant},
+};
 
-use http::{Method, Request};
+use http::Method;
 use kube::Client;
 use muster_state::{
     ClusterId, NodeId, State, TokenId,
@@ -13,10 +16,10 @@ use muster_state::{
 };
 use zeroize::Zeroizing;
 
-use super::{follow::answer, nodes, signatures::Unsigned, trouble::Trouble};
+use super::{nodes, secrets, signatures::Unsigned, trouble::Trouble};
 use crate::{
     clock::now_ms,
-    kubeadm::token_secret::{NAMESPACE, object_name},
+    kubeadm::token_secret::object_name,
     operations::{Unsealed, token_object},
 };
 
@@ -28,7 +31,12 @@ const TICK: Duration = Duration::from_secs(5);
 /// Makes and deletes tokens until something goes wrong.
 pub(super) async fn keep(client: Client, server: &Unsealed, cluster: &ClusterId) -> Result<Infallible, Trouble> {
     let (mut watch, mut unsigned) = (server.ledger.watch(), Unsigned::default());
+    let mut looked = Instant::now();
     loop {
+        if looked.elapsed() >= TICK {
+            look_again(&client, server, cluster).await?;
+            looked = Instant::now();
+        }
         let made = make(&client, server, cluster, &mut unsigned).await?;
         let deleted = delete(&client, server, cluster).await?;
         let renewed = renew(&client, server, cluster).await?;
@@ -59,6 +67,22 @@ fn some(
             && also(&token.id)
     };
     state.bootstrap_tokens.values().filter(own).take(ROUND).map(|token| token.id.clone()).collect()
+}
+
+/// Whether names that were taken still are.
+async fn look_again(client: &Client, server: &Unsealed, cluster: &ClusterId) -> Result<(), Trouble> {
+    let taken = |state: &State| {
+        let waits = |id: &TokenId| holder(state, id).is_some_and(Node::finds_its_name_taken);
+        holders(state, &some(state, cluster, BootstrapTokenState::Minted, waits))
+    };
+    for id in server.ledger.read(taken) {
+        nodes::look(client, &server.ledger, cluster, &id).await?;
+    }
+    Ok(())
+}
+
+fn holders(state: &State, tokens: &[TokenId]) -> Vec<NodeId> {
+    tokens.iter().filter_map(|token| holder(state, token)).map(|node| node.id.clone()).collect()
 }
 
 /// The node that the token is for.
@@ -94,9 +118,7 @@ async fn make(
         some(state, cluster, BootstrapTokenState::Minted, waits)
     };
     let tokens = server.ledger.read(minted);
-    for id in server.ledger.read(|state| -> Vec<NodeId> {
-        tokens.iter().filter_map(|token| holder(state, token)).map(|node| node.id.clone()).collect()
-    }) {
+    for id in server.ledger.read(|state| holders(state, &tokens)) {
         nodes::look(client, &server.ledger, cluster, &id).await?;
     }
     // Of those whose name turned out to be taken none is made.
@@ -170,8 +192,7 @@ async fn renew(client: &Client, server: &Unsealed, cluster: &ClusterId) -> Resul
 /// Creates the Secret; one of that name that is there already is an earlier try of the same, and is replaced. If the cluster
 /// does not let the link replace it, it is somebody else's: a conflict.
 async fn put(client: &Client, id: &TokenId, body: Zeroizing<Vec<u8>>) -> Result<(), Trouble> {
-    let all = format!("/api/v1/namespaces/{NAMESPACE}/secrets");
-    match call(client, Method::POST, &all, body.clone()).await {
+    match call(client, Method::POST, &secrets::all(), body.clone()).await {
         Err(Trouble::Conflict) => match call(client, Method::PUT, &one(id), body).await {
             Err(Trouble::Rejected(_)) => Err(Trouble::Conflict),
             other => other,
@@ -201,15 +222,10 @@ async fn delete(client: &Client, server: &Unsealed, cluster: &ClusterId) -> Resu
 
 /// Where its Secret is.
 pub(super) fn one(id: &TokenId) -> String {
-    format!("/api/v1/namespaces/{NAMESPACE}/secrets/{}", object_name(id.as_str()))
+    secrets::one(&object_name(id.as_str()))
 }
 
-/// Asks without reading the answer's object: it would hold the token, and be quoted if it could not be read.
+/// Asks without looking at what is answered: it holds the token.
 pub(super) async fn call(client: &Client, method: Method, path: &str, body: Zeroizing<Vec<u8>>) -> Result<(), Trouble> {
-    let what = format!("{method} of a bootstrap token");
-    let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
-    let request = request.body(body.to_vec()).map_err(|err| Trouble::down(LinkCondition::Failing, err.to_string()))?;
-    let text = answer(&what, client.request_text(request)).await?;
-    drop(Zeroizing::new(text));
-    Ok(())
+    secrets::call(client, method, path, body).await.map(drop)
 }

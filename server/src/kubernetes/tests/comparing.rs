@@ -8,17 +8,10 @@ use serde_json::{Value, json};
 
 use super::{
     double::{Double, Fault, SECRETS},
-    world::{World, mk_pki, until},
+    start,
+    world::{World, until},
 };
 use crate::{api::fixture::CLUSTER, operations::mint_token};
-
-async fn start() -> (Double, World) {
-    let pki = mk_pki();
-    let double = Double::start(&pki).await;
-    let world = World::start(&pki, &format!("127.0.0.1:{}", double.port)).await;
-    world.until_condition(LinkCondition::Connected).await;
-    (double, world)
-}
 
 /// A new connection begins with a comparison.
 async fn reconnect(double: &Double, world: &World) {

@@ -167,6 +167,11 @@ impl Double {
         Some(object)
     }
 
+    /// Takes it away, and no watch tells of it.
+    pub(super) fn lose(&self, collection: &str, name: &str) {
+        self.objects().all.get_mut(collection).unwrap().remove(name).unwrap();
+    }
+
     pub(super) fn get(&self, collection: &str, name: &str) -> Option<Value> {
         self.objects().all.get(collection)?.get(name).cloned()
     }

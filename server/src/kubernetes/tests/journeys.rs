@@ -9,16 +9,9 @@ use serde_json::Value;
 
 use super::{
     double::{Double, Fault, NODES, REQUESTS, SECRETS},
-    world::{World, csr, endless_pkcs10, mk_pki, node, pkcs10, until},
+    start,
+    world::{World, csr, endless_pkcs10, node, pkcs10, until},
 };
-
-async fn start() -> (Double, World) {
-    let pki = mk_pki();
-    let double = Double::start(&pki).await;
-    let world = World::start(&pki, &format!("127.0.0.1:{}", double.port)).await;
-    world.until_condition(LinkCondition::Connected).await;
-    (double, world)
-}
 
 fn verdict(double: &Double, name: &str) -> Option<Value> {
     Some(double.get(REQUESTS, name)?["status"]["conditions"][0]["type"].clone())
@@ -174,4 +167,17 @@ async fn a_machine_whose_name_a_ready_node_has_gets_no_token_until_that_is_gone(
 async fn until_watched(double: &Double) {
     let watches = || double.calls().iter().filter(|call| call.ends_with(NODES)).count();
     until("a watch of Nodes", async || if watches() >= 2 { Ok(()) } else { Err(watches()) }).await;
+}
+
+/// What was asked for may be answered late, after the watch has told that the Node is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_was_taken_is_looked_at_again() {
+    let (double, world) = start().await;
+    double.put(NODES, node("w1", "True"));
+    until_watched(&double).await;
+    let (id, token) = world.worker("machine-w1", "w1").await;
+    until_message(&world, &id, Phase::Preflight, "name is taken").await;
+    double.lose(NODES, "w1");
+    world.until_token(&token, BootstrapTokenState::Present).await;
+    world.stop().await;
 }

@@ -10,7 +10,8 @@ use serde_json::Value;
 use super::{
     double::{Double, Fault, NODES, REQUESTS, SECRETS},
     secrets::Signer,
-    world::{World, csr, mk_pki, node, pkcs10, until},
+    start,
+    world::{World, csr, node, pkcs10, until},
 };
 use crate::{
     api::fixture::CLUSTER,
@@ -20,14 +21,6 @@ use crate::{
         join_command::{Approval, Line, Order, run},
     },
 };
-
-async fn start() -> (Double, World) {
-    let pki = mk_pki();
-    let double = Double::start(&pki).await;
-    let world = World::start(&pki, &format!("127.0.0.1:{}", double.port)).await;
-    world.until_condition(LinkCondition::Connected).await;
-    (double, world)
-}
 
 pub(super) async fn print(world: &World, name: Option<&str>) -> Result<Line, OperationError> {
     let node_name = name.map(|name| NodeName::parse(name).unwrap());

@@ -10,17 +10,10 @@ use serde_json::json;
 use super::{
     double::{Double, Fault, SECRETS},
     secrets::{CLUSTER_INFO, Signer},
-    world::{World, mk_pki, until},
+    start,
+    world::{World, until},
 };
 use crate::api::fixture::CLUSTER;
-
-async fn start() -> (Double, World) {
-    let pki = mk_pki();
-    let double = Double::start(&pki).await;
-    let world = World::start(&pki, &format!("127.0.0.1:{}", double.port)).await;
-    world.until_condition(LinkCondition::Connected).await;
-    (double, world)
-}
 
 async fn until_differs(world: &World, id: &TokenId, wanted: Option<TokenDifference>) {
     until("the word on the token", async || {

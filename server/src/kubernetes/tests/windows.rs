@@ -7,7 +7,8 @@ use muster_state::{
 
 use super::{
     double::{Double, EVERYBODY, PUBLIC_BINDINGS, SECRETS},
-    world::{World, mk_pki, until},
+    start,
+    world::{World, until},
 };
 use crate::{
     api::fixture::CLUSTER,
@@ -20,14 +21,6 @@ use crate::{
 };
 
 const CERTIFICATES: &str = "kubeadm-certs";
-
-async fn start() -> (Double, World) {
-    let pki = mk_pki();
-    let double = Double::start(&pki).await;
-    let world = World::start(&pki, &format!("127.0.0.1:{}", double.port)).await;
-    world.until_condition(LinkCondition::Connected).await;
-    (double, world)
-}
 
 fn key(world: &World) -> CertificateKey {
     let (id, sealed) = (CLUSTER.into(), world.cluster().certificate_key);

@@ -2,7 +2,7 @@
 
 use std::{
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -31,17 +31,26 @@ use crate::{
 /// A loaded machine takes its time.
 const UP_WITHIN: Duration = Duration::from_secs(40);
 
-/// The program: of the lab, or the one that is installed. Elsewhere it is said that a test was skipped.
+/// The program: of the lab, or the one that is installed, if it lists members by a majority's word, which it does from 3.5 on. Elsewhere
+/// it is said that a test was skipped.
 #[expect(clippy::disallowed_methods, reason = "where the programs are, is said by the environment")]
 fn program() -> Option<PathBuf> {
     let lab = std::env::var_os("K8S_LAB").map(|lab| PathBuf::from(lab).join("bin"));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = lab.into_iter().chain(std::env::split_paths(&path)).map(|dir| dir.join("etcd")).find(|at| at.is_file());
+    let all = lab.into_iter().chain(std::env::split_paths(&path)).map(|dir| dir.join("etcd"));
+    let found = all.filter(|at| at.is_file()).find(|at| minor(at).is_some_and(|minor| minor >= 5));
     if found.is_none() {
         // Past the capture of `cargo test`, so that a skip is seen although the test passes.
-        let _ = writeln!(std::io::stderr(), "skipped: no etcd here: install it, or set K8S_LAB");
+        let _ = writeln!(std::io::stderr(), "skipped: no etcd 3.5 or later here: install it, or set K8S_LAB");
     }
     found
+}
+
+/// Of `etcd Version: 3.5.30`.
+fn minor(program: &Path) -> Option<u32> {
+    let output = Command::new(program).arg("--version").output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    text.lines().next()?.rsplit(' ').next()?.strip_prefix("3.")?.split('.').next()?.parse().ok()
 }
 
 /// Addresses that no other test of this host uses: by process, and by etcd within it.
