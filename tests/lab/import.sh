@@ -6,7 +6,7 @@
 # printed lines, and does nothing else: no kubectl that changes anything, no approval. Then it looks: nodes, etcd, who approved
 # which request, tokens that are left, and whether any secret of the run can be found where none may be.
 set -euo pipefail
-HERE=$(cd "$(dirname "$0")" && pwd) TOP=$(cd "$HERE/../.." && pwd) NODES=(n1 n2 n3)
+HERE=$(cd "$(dirname "$0")" && pwd) TOP=$(cd "$HERE/../.." && pwd) NODES=(n1 n2 n3 n4)
 # shellcheck source=tests/lab/lab.sh
 . "$HERE/lab.sh"
 refused() { # what must not be taken, and why it is not
@@ -58,6 +58,20 @@ echo "all Ready after $(( $(date +%s) - START )) s"
 muster cluster describe old
 for n in "${NEW[@]}"; do muster describe node "$n"; done
 muster token list
+
+say "a join line for one machine without an agent: one that has run out, and the one after it"
+muster join-command --cluster old --node-name n4 --ttl 1m >"$WORK/line-before" 2>"$WORK/line-before.err"
+sleep 65
+IMAGES=pause node up n4 192.0.2.14
+join() { timeout "$2" "$LAB_SCRIPTS/node.sh" exec n4 bash -s <<<"$(cat "$1") --ignore-preflight-errors=SystemVerification" 2>&1 | tail -4; }
+join "$WORK/line-before" 20 || true # nobody knows its token any more: kubeadm would wait for minutes without a word
+kubectl get node n4 2>&1 | grep -q NotFound
+node exec n4 pkill -x kubeadm || true; node exec n4 kubeadm reset -f >/dev/null 2>&1 || true
+muster join-command --cluster old --node-name n4 >"$WORK/line-after"
+[ "$(grep -o 'token [a-z0-9]*' "$WORK/line-before")" != "$(grep -o 'token [a-z0-9]*' "$WORK/line-after")" ]
+sed 's/--token \([a-z0-9]*\)\.[a-z0-9]*/--token \1.…/' "$WORK/line-after"
+join "$WORK/line-after" 120
+rm "$WORK/line-before" "$WORK/line-after"
 
 say "what Kubernetes says (looking only)"
 for _ in $(seq 60); do kubectl get nodes --no-headers | grep -q NotReady || break; sleep 1; done
