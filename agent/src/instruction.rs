@@ -196,8 +196,6 @@ pub struct Payload {
     pub delete: Vec<ObjectName>,
     /// Values to blank out of all output.
     pub scrub: Vec<Zeroizing<String>>,
-    /// The public cluster-info is to be closed too.
-    pub close_cluster_info: bool,
 }
 
 impl fmt::Debug for Payload {

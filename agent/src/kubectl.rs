@@ -51,26 +51,7 @@ impl Kubectl<'_> {
                 return ended;
             }
         }
-        let ended = self.delete(&payload.delete).await;
-        if !matches!(ended, Ended::Succeeded(_)) {
-            return ended;
-        }
-        if payload.close_cluster_info {
-            return self
-                .call(
-                    &[
-                        "delete",
-                        "rolebinding",
-                        "kubeadm:bootstrap-signer-clusterinfo",
-                        "-n",
-                        "kube-public",
-                        "--ignore-not-found",
-                    ],
-                    None,
-                )
-                .await;
-        }
-        Ended::Succeeded(Seen::default())
+        self.delete(&payload.delete).await
     }
 
     /// Deletes objects; absent ones are fine.

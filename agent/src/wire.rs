@@ -112,7 +112,6 @@ fn opened(message: join::StepPayload) -> Result<Payload, WireError> {
         manifest: Zeroizing::new(message.manifest),
         delete: message.delete.iter().map(|name| object(name)).collect::<Result<_, _>>()?,
         scrub: message.scrub.into_iter().map(Zeroizing::new).collect(),
-        close_cluster_info: message.close_cluster_info,
     })
 }
 

@@ -13,6 +13,7 @@
 //!
 //! Absent on purpose: reading Secrets; a cache that outlives a connection; anything for detached clusters.
 
+mod call;
 mod certificates;
 mod claim;
 mod cluster_info;

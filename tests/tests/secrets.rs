@@ -151,7 +151,7 @@ fn planted_ones_are_found(collected: &Collected, inventory: &Inventory) -> Resul
         let material = inventory.material(name).context("no such secret")?;
         fs::write(&planted, format!("a line\n{{\"key\":\"{}\"}}\n", hex::encode(material)))?;
         let hits = inventory.scan(&[&collected.collection])?;
-        assert!(hits.iter().any(|hit| hit.secret == *name && hit.file == planted), "{name} was not found: {hits:?}");
+        assert!(hits.iter().any(|hit| hit.name == *name && hit.file == planted), "{name} was not found: {hits:?}");
     }
     fs::remove_file(&planted)?;
     let scan = |paths: &[&Path]| -> Result<(Option<i32>, String)> {

@@ -31,7 +31,6 @@ fn a_payload_opens_for_its_own_node_attempt_and_step_only() {
         config_path: "/etc/muster/join.yaml".to_owned(),
         delete: vec!["secret/kube-system/bootstrap-token-abcdef".to_owned(), "node//n1".to_owned()],
         scrub: vec!["hunter2-hunter2".to_owned()],
-        close_cluster_info: true,
         ..join::StepPayload::default()
     };
     let sealed = seal(&key, &message, &mk_key("join"));
@@ -39,7 +38,6 @@ fn a_payload_opens_for_its_own_node_attempt_and_step_only() {
     assert_eq!(opened.config_path.as_deref(), Some("/etc/muster/join.yaml"));
     assert_eq!(opened.transient_paths(), ["/etc/muster/join.yaml"]);
     assert_eq!((opened.delete[0].namespace.as_str(), opened.delete[1].name.as_str()), ("kube-system", "n1"));
-    assert!(opened.close_cluster_info);
     assert!(!format!("{opened:?}").contains("hunter2"));
     for (fleet, node, of) in [("g", "n", mk_key("join")), ("f", "m", mk_key("join")), ("f", "n", mk_key("init"))] {
         assert_eq!(payload(&sealed, &key, fleet, node, &of), Err(WireError::Sealed));

@@ -15,6 +15,8 @@ use crate::seal::SecretText;
 pub const CLUSTER_INFO: &str = "cluster-info";
 /// Where it is.
 pub const CLUSTER_INFO_NAMESPACE: &str = "kube-public";
+/// kubeadm's binding by which everybody may read it (kubeadm cmd/phases/bootstraptoken/clusterinfo).
+pub const CLUSTER_INFO_BINDING: &str = "kubeadm:bootstrap-signer-clusterinfo";
 /// Which of its data is signed.
 pub const CLUSTER_INFO_KEY: &str = "kubeconfig";
 

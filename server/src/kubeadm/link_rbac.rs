@@ -11,7 +11,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
 use super::certs_secret::NAME as CERTIFICATES;
-use super::discovery::{CLUSTER_INFO, CLUSTER_INFO_NAMESPACE};
+use super::discovery::{CLUSTER_INFO, CLUSTER_INFO_BINDING, CLUSTER_INFO_NAMESPACE};
 use super::group::{BootstrapGroup, GroupError, Role};
 use super::token_secret::NAMESPACE;
 use super::version::KubernetesVersion;
@@ -64,7 +64,7 @@ pub fn objects(cluster: &str) -> Result<Vec<Value>, GroupError> {
             }, {
                 "apiGroups": [RBAC],
                 "resources": ["rolebindings"],
-                "resourceNames": ["kubeadm:bootstrap-signer-clusterinfo"],
+                "resourceNames": [CLUSTER_INFO_BINDING],
                 "verbs": ["delete"],
             }],
         }),

@@ -2,9 +2,7 @@
 
 use serde_json::Value;
 use std::fmt;
-use zeroize::Zeroize;
-
-use crate::seal::SecretText;
+use zeroize::{Zeroize, Zeroizing};
 
 /// A Kubernetes object with a secret in it, ready for `kubectl apply -f -` or an API client.
 #[derive(Clone, PartialEq)]
@@ -21,9 +19,9 @@ impl SecretManifest {
         &self.0
     }
 
-    /// The object as JSON text for standard input.
-    pub fn to_json(&self) -> SecretText {
-        SecretText::from(self.0.to_string())
+    /// The object as JSON, for the body of a call.
+    pub fn to_body(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(self.0.to_string().into_bytes())
     }
 
     /// `metadata.name`, which is no secret and fit for messages.
@@ -57,6 +55,7 @@ fn wipe(value: &mut Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seal::SecretText;
     use serde_json::json;
 
     #[test]

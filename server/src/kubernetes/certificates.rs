@@ -78,7 +78,7 @@ fn failing(err: &anyhow::Error) -> Trouble {
 async fn upload(client: &Client, server: &Unsealed, cluster: &Cluster) -> Result<(), Trouble> {
     let owner = certificates_object::owner(&cluster.id, now_ms()).map_err(|err| failing(&err))?;
     let name = owner.name().to_owned();
-    let uid = secrets::put(client, &name, Zeroizing::new(owner.to_json().expose().as_bytes().to_vec())).await?;
+    let uid = secrets::put(client, &name, owner.to_body()).await?;
     let object = certificates_object::render(server, cluster, &Owner { name, uid }).map_err(|err| failing(&err))?;
     let body = serde_json::to_vec(&object).context("a Secret is JSON").map_err(|err| failing(&err))?;
     secrets::put(client, NAME, Zeroizing::new(body)).await?;

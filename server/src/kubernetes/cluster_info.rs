@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use http::{Method, Request};
+use http::Method;
 use kube::Client;
 use muster_state::{
     Change, ClusterId, State,
@@ -10,16 +10,26 @@ use muster_state::{
     record::{Cluster, LinkCondition},
 };
 
-use super::{follow::answer, trouble::Trouble};
-use crate::operations::Unsealed;
+use super::{call::raw, trouble::Trouble};
+use crate::{
+    kubeadm::discovery::{CLUSTER_INFO, CLUSTER_INFO_BINDING, CLUSTER_INFO_NAMESPACE},
+    operations::Unsealed,
+};
 
 /// Somebody may open it again: looked at this often.
 const TICK: Duration = Duration::from_secs(600);
+
 /// What everybody asks for.
-const OBJECT: &str = "/api/v1/namespaces/kube-public/configmaps/cluster-info";
-/// kubeadm's binding that lets everybody (kubeadm cmd/phases/bootstraptoken/clusterinfo).
-const BINDING: &str =
-    "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-public/rolebindings/kubeadm:bootstrap-signer-clusterinfo";
+fn object() -> String {
+    format!("/api/v1/namespaces/{CLUSTER_INFO_NAMESPACE}/configmaps/{CLUSTER_INFO}")
+}
+
+/// What lets everybody.
+fn binding() -> String {
+    format!(
+        "/apis/rbac.authorization.k8s.io/v1/namespaces/{CLUSTER_INFO_NAMESPACE}/rolebindings/{CLUSTER_INFO_BINDING}"
+    )
+}
 
 /// Looks, closes and tells, until something goes wrong. `everybody` shows no certificate.
 pub(super) async fn keep(
@@ -58,8 +68,8 @@ async fn until_asked(server: &Unsealed, id: &ClusterId) -> Result<(), Trouble> {
 }
 
 async fn is_public(everybody: &Client) -> Result<bool, Trouble> {
-    match call(everybody, Method::GET, OBJECT).await {
-        Ok(()) => Ok(true),
+    match raw(everybody, Method::GET, &object(), None).await {
+        Ok(_) => Ok(true),
         Err(
             Trouble::Absent | Trouble::Down { condition: LinkCondition::Unauthorized | LinkCondition::Forbidden, .. },
         ) => Ok(false),
@@ -68,8 +78,8 @@ async fn is_public(everybody: &Client) -> Result<bool, Trouble> {
 }
 
 async fn close(client: &Client) -> Result<(), Trouble> {
-    match call(client, Method::DELETE, BINDING).await {
-        Ok(()) | Err(Trouble::Absent) => Ok(()),
+    match raw(client, Method::DELETE, &binding(), None).await {
+        Ok(_) | Err(Trouble::Absent) => Ok(()),
         Err(other) => Err(other),
     }
 }
@@ -82,11 +92,4 @@ async fn tell(server: &Unsealed, id: &ClusterId, public: bool) -> Result<(), Tro
     let (condition, message) = (LinkCondition::Connected, String::new());
     let verb = RecordLink { cluster: id.clone(), condition, message, cluster_info_public: Some(public) };
     Ok(server.ledger.propose(verb).await?)
-}
-
-async fn call(client: &Client, method: Method, path: &str) -> Result<(), Trouble> {
-    let what = format!("{method} of {path}");
-    let request = Request::builder().method(method).uri(path).body(Vec::new());
-    let request = request.map_err(|err| Trouble::down(LinkCondition::Failing, err.to_string()))?;
-    answer(&what, client.request_text(request)).await.map(drop)
 }

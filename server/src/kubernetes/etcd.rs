@@ -20,7 +20,7 @@ use muster_state::{
 
 use self::client::{Client, EtcdError};
 use super::{
-    link::{is_joined_plane, own_addresses},
+    link::{RENEW_AFTER, is_joined_plane, own_addresses},
     pace::Pace,
     transport::Target,
 };
@@ -31,8 +31,6 @@ use crate::{
     operations::{Unsealed, link_identity},
 };
 
-/// A client gets a fresh certificate after this: two thirds of its life.
-const RENEW_AFTER: Duration = Duration::from_millis(crate::pki::LINK_LIFETIME_MS / 3 * 2);
 /// Between two looks when nobody waits for one.
 const QUIET: Duration = Duration::from_secs(15);
 /// Between two looks when a join or a removal is under way.
@@ -216,7 +214,8 @@ fn connect(server: &Unsealed, cluster: &Cluster) -> anyhow::Result<Client> {
 }
 
 /// Members as they were last seen, healthy ones first; then the machines of control planes that have joined, the server of its
-/// kubeconfig, and whoever holds the endpoint. All of it only says where to look: who answers there must show a certificate of etcd's authority for that address.
+/// kubeconfig, and whoever holds the endpoint. All of it only says where to look: who answers there must show a certificate of etcd's
+/// authority for that address.
 fn targets(state: &State, cluster: &Cluster) -> Vec<Target> {
     let mut members: Vec<_> = cluster.etcd.iter().flat_map(|view| &view.members).collect();
     members.sort_by_key(|watched| !watched.healthy);

@@ -16,12 +16,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Notify;
 use tokio_stream::{Stream, StreamExt as _};
 
-use super::{pace::Pace, trouble::Trouble};
+use super::{call::answer, pace::Pace, trouble::Trouble};
 
 /// Objects of one page: a Node has about 10 KiB.
 const PAGE: u32 = 500;
-/// How long any one answer may take.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// The API server ends a watch after this; it is resumed where it was.
 const WATCH_SECONDS: u32 = 240;
 /// It may be late with that, but not by more.
@@ -153,13 +151,5 @@ async fn next<K>(
     match tokio::time::timeout(patience, stream.next()).await {
         Ok(event) => Ok(event.transpose()?),
         Err(_) => Err(Trouble::silence("watch")),
-    }
-}
-
-/// An answer of the API server, in time.
-pub(super) async fn answer<T>(what: &str, asked: impl Future<Output = kube::Result<T>>) -> Result<T, Trouble> {
-    match tokio::time::timeout(ANSWER_WITHIN, asked).await {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(Trouble::silence(what)),
     }
 }

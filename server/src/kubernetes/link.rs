@@ -10,8 +10,9 @@ use muster_state::{
 };
 
 use super::{
+    call::answer,
     certificates, cluster_info, compare,
-    follow::{Listed, answer},
+    follow::Listed,
     nodes,
     pace::Pace,
     requests, rights, tokens,
@@ -23,8 +24,8 @@ use crate::{
     operations::{Unsealed, link_identity},
 };
 
-/// A link connects anew with a fresh certificate after this: two thirds of its life.
-const RENEW_AFTER: Duration = Duration::from_millis(crate::pki::LINK_LIFETIME_MS / 3 * 2);
+/// Who shows a certificate of an hour connects anew with a fresh one after this: two thirds of its life.
+pub(super) const RENEW_AFTER: Duration = Duration::from_millis(crate::pki::LINK_LIFETIME_MS / 3 * 2);
 /// How often the API server is asked whether it is there; a connection that is silently dead is noticed by this.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Addresses that are tried besides the endpoint.
@@ -139,14 +140,12 @@ fn connect(server: &Unsealed, cluster: &Cluster) -> Result<(Client, Client), Tro
     Ok((transport::client(targets, authority, Some(identity))?, everybody))
 }
 
-/// The endpoint, then the server of its kubeconfig, then the control planes that have joined. What a machine claims of its addresses only says where to look: who
-/// answers there must show a certificate of the cluster's authority for that address.
+/// The endpoint, then the server of its kubeconfig, then the control planes that have joined. What a machine claims of its addresses
+/// only says where to look: who answers there must show a certificate of the cluster's authority for that address.
 fn targets(state: &State, cluster: &Cluster) -> Vec<Target> {
-    let endpoint: Option<Endpoint> = cluster.spec.endpoint.parse().ok();
-    let endpoint =
-        endpoint.map(|endpoint| Target { host: cluster.spec.endpoint_host().to_owned(), port: endpoint.port() });
-    let given = cluster.credentials.as_ref().and_then(|given| given.server.parse::<Endpoint>().ok());
-    let given = given.map(|server| Target { host: server.host(), port: server.port() });
+    let target = |text: &String| text.parse().ok().map(|endpoint: Endpoint| Target::of(&endpoint));
+    let endpoint = target(&cluster.spec.endpoint);
+    let given = cluster.credentials.as_ref().and_then(|given| target(&given.server));
     let planes = state.nodes_of(&cluster.id).filter(|node| is_joined_plane(node));
     let addresses = planes.flat_map(|node| own_addresses(cluster, node));
     let mut targets: Vec<Target> = endpoint.clone().into_iter().collect();

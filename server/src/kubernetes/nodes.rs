@@ -1,20 +1,23 @@
 //! What Nodes say, into the log: only what Muster's own nodes are concerned by, and only what is new. And labels that no kubelet may
 //! set on itself.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    convert::Infallible,
-};
+use std::{collections::BTreeMap, convert::Infallible};
 
 use k8s_openapi::api::core::v1::Node;
 use kube::{
     Api, Client, ResourceExt as _,
     api::{Patch, PatchParams},
 };
-use muster_state::{ClusterId, NodeId, NodeName, command::ObserveNodes, limits, record::ApiNode};
+use muster_state::{
+    ClusterId, NodeId, NodeName,
+    command::ObserveNodes,
+    limits,
+    record::{ApiNode, Node as Record},
+};
 
 use super::{
-    follow::{Follower, Listed, Told, answer, follow},
+    call::answer,
+    follow::{Follower, Listed, Told, follow},
     trouble::Trouble,
 };
 use crate::{kubeadm::labels, ledger::Ledger};
@@ -46,8 +49,8 @@ impl Follower<Node> for Nodes<'_> {
             Told::Gone(_) => Vec::new(),
         };
         let (seen, all) = match told {
-            Told::All(nodes) => (nodes.iter().filter_map(read).collect(), true),
-            Told::Changed(node) => (read(&node).into_iter().collect(), false),
+            Told::All(nodes) => (nodes.iter().filter_map(|node| Some((name(node)?, Some(read(node))))).collect(), true),
+            Told::Changed(node) => (name(&node).map(|name| (name, Some(read(&node)))).into_iter().collect(), false),
             Told::Gone(node) => (name(&node).map(|name| (name, None)).into_iter().collect(), false),
         };
         note(self.ledger, self.cluster, seen, all).await?;
@@ -93,9 +96,15 @@ async fn set(api: &Api<Node>, name: &str, labels: &BTreeMap<String, String>) -> 
 pub(super) async fn look(client: &Client, ledger: &Ledger, cluster: &ClusterId, id: &NodeId) -> Result<(), Trouble> {
     let name = ledger.read(|state| state.nodes.get(id)?.placement().map(|place| place.name.clone()));
     let Some(name) = name else { return Ok(()) };
-    match answer("a Node", Api::<Node>::all(client.clone()).get(name.as_str())).await {
-        Ok(node) => note(ledger, cluster, read(&node).into_iter().collect(), false).await,
-        Err(Trouble::Absent) => note(ledger, cluster, [(name, None)].into(), false).await,
+    let seen = find(&Api::all(client.clone()), &name).await?;
+    note(ledger, cluster, [(name, seen)].into(), false).await
+}
+
+/// What the Node of that name says now, if there is one.
+pub(super) async fn find(api: &Api<Node>, name: &NodeName) -> Result<Option<ApiNode>, Trouble> {
+    match answer("a Node", api.get(name.as_str())).await {
+        Ok(node) => Ok(Some(read(&node))),
+        Err(Trouble::Absent) => Ok(None),
         Err(other) => Err(other),
     }
 }
@@ -103,17 +112,18 @@ pub(super) async fn look(client: &Client, ledger: &Ledger, cluster: &ClusterId, 
 /// Proposes what differs from what is known. `all`: a node that is not among them is gone.
 async fn note(ledger: &Ledger, cluster: &ClusterId, mut seen: Seen, all: bool) -> Result<(), Trouble> {
     let news: Vec<(NodeName, Option<ApiNode>)> = ledger.read(|state| {
-        let known = state.nodes_of(cluster).filter_map(|node| Some((&node.placement()?.name, node.api.as_ref())));
-        let known: BTreeMap<_, _> = known.collect();
         if all {
-            let there: BTreeSet<NodeName> = seen.keys().cloned().collect();
-            let gone = known.iter().filter(|(name, api)| api.is_some() && !there.contains(**name));
-            seen.extend(gone.map(|(name, _)| ((*name).clone(), None)).collect::<Vec<_>>());
+            let known = state.nodes_of(cluster).filter(|node| node.api.is_some()).filter_map(Record::placement);
+            for place in known {
+                seen.entry(place.name.clone()).or_insert(None);
+            }
         }
-        let is_news = |name: &NodeName, now: &Option<ApiNode>| match known.get(name) {
-            None => false,
-            Some(None) => now.is_some(),
-            Some(Some(before)) => before.node != *now,
+        let is_news = |name: &NodeName, now: &Option<ApiNode>| {
+            let known = state.node_named(cluster, name);
+            known.is_some_and(|node| match &node.api {
+                None => now.is_some(),
+                Some(before) => before.node != *now,
+            })
         };
         seen.into_iter().filter(|(name, now)| is_news(name, now)).collect()
     });
@@ -128,7 +138,7 @@ fn name(node: &Node) -> Option<NodeName> {
     NodeName::parse(&node.name_any()).ok()
 }
 
-fn read(node: &Node) -> Option<(NodeName, Option<ApiNode>)> {
+fn read(node: &Node) -> ApiNode {
     let status = node.status.as_ref();
     let conditions = status.and_then(|status| status.conditions.as_deref()).unwrap_or_default();
     let ready = conditions.iter().find(|condition| condition.type_ == "Ready");
@@ -143,12 +153,11 @@ fn read(node: &Node) -> Option<(NodeName, Option<ApiNode>)> {
     };
     let clip = |text: &str| limits::clip_to(text, limits::CLAIM_MAX);
     let kubelet_version = status.and_then(|status| status.node_info.as_ref()).map(|info| clip(&info.kubelet_version));
-    let seen = ApiNode {
+    ApiNode {
         // As the state keeps it, so that the same again is no news.
         uid: clip(&node.uid().unwrap_or_default()),
         ready: ready.is_some_and(|condition| condition.status == "True"),
         message: limits::clip(&message),
         kubelet_version: kubelet_version.unwrap_or_default(),
-    };
-    Some((name(node)?, Some(seen)))
+    }
 }

@@ -10,11 +10,13 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::{Api, Client, ResourceExt as _, api::PostParams};
-use muster_state::{ClusterId, NodeName, command::DecideCsr, csr::CsrDecision};
+use muster_state::{ClusterId, command::DecideCsr, csr::CsrDecision};
 
 use super::{
+    call::answer,
     claim,
-    follow::{Follower, Listed, Told, answer, follow},
+    follow::{Follower, Listed, Told, follow},
+    nodes,
     trouble::Trouble,
 };
 use crate::ledger::{Ledger, ProposeError};
@@ -67,7 +69,7 @@ impl Requests<'_> {
         let mut claim = claim::of(&request);
         let line = self.ledger.read(|state| state.line_name_of(self.cluster, &claim).cloned());
         if let Some(name) = line {
-            claim.node_is_ready = is_ready(self.nodes, &name).await?;
+            claim.node_is_ready = nodes::find(self.nodes, &name).await?.is_some_and(|node| node.ready);
         }
         let first_look = self.ledger.read(|state| state.judge_csr(self.cluster, &uid, &claim));
         // What is nobody's business of ours does not go through the log.
@@ -95,16 +97,6 @@ impl Requests<'_> {
             CsrDecision::Ignore => Ok(()),
         }
     }
-}
-
-/// Whether a Node of that name is there and Ready now.
-async fn is_ready(nodes: &Api<Node>, name: &NodeName) -> Result<bool, Trouble> {
-    let node = match answer("a Node", nodes.get(name.as_str())).await {
-        Err(Trouble::Absent) => return Ok(false),
-        other => other?,
-    };
-    let mut conditions = node.status.and_then(|status| status.conditions).into_iter().flatten();
-    Ok(conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True"))
 }
 
 /// Somebody has decided, or the signer has given up.

@@ -1,12 +1,16 @@
 //! The rights of Muster's bootstrap groups in a cluster that was brought in. In one that Muster made, the first control plane has
 //! installed them. Nothing else is installed: what the link itself may do, its kubeconfig brings.
 
-use http::{Method, Request};
+use http::Method;
 use kube::Client;
 use muster_state::record::{Cluster, CsrApproval, LinkCondition};
 use serde_json::Value;
+use zeroize::Zeroizing;
 
-use super::{follow::answer, trouble::Trouble};
+use super::{
+    call::{object, raw},
+    trouble::Trouble,
+};
 use crate::kubeadm::rbac;
 
 /// Who owns these fields, for the API server.
@@ -30,9 +34,10 @@ pub(super) async fn install(client: &Client, cluster: &Cluster) -> Result<(), Tr
     for binding in wanted(cluster)? {
         let path = path(&binding);
         // Who may not look may still be allowed to write.
-        let is_there = match get(client, &path).await {
+        let is_there = match object(client, &path).await {
             Ok(found) => ["roleRef", "subjects", "rules"].iter().all(|field| found[*field] == binding[*field]),
-            Err(Trouble::Absent | Trouble::Down { condition: LinkCondition::Forbidden, .. }) => false,
+            Err(Trouble::Absent) => false,
+            Err(trouble) if trouble.is_forbidden() => false,
             Err(other) => return Err(other),
         };
         if is_there {
@@ -40,7 +45,7 @@ pub(super) async fn install(client: &Client, cluster: &Cluster) -> Result<(), Tr
         }
         match put(client, &path, &binding).await {
             // kubeadm makes that Role too, with its own upload of kubeadm-certs: who may neither look nor write can't know, and need not.
-            Err(Trouble::Down { condition: LinkCondition::Forbidden, .. }) if binding["kind"] == "Role" => {}
+            Err(trouble) if trouble.is_forbidden() && binding["kind"] == "Role" => {}
             outcome => outcome.map_err(|trouble| explained(trouble, cluster, &binding))?,
         }
     }
@@ -58,20 +63,9 @@ fn path(binding: &Value) -> String {
     }
 }
 
-async fn get(client: &Client, path: &str) -> Result<Value, Trouble> {
-    let request = Request::builder().uri(path).body(Vec::new()).map_err(unsendable)?;
-    answer("a binding", client.request(request)).await
-}
-
 async fn put(client: &Client, path: &str, binding: &Value) -> Result<(), Trouble> {
-    let request = Request::builder().method(Method::PATCH).uri(format!("{path}?{OWNER}"));
-    let request = request.header("content-type", "application/apply-patch+yaml");
-    let request = request.body(binding.to_string().into_bytes()).map_err(unsendable)?;
-    answer("a binding", client.request_text(request)).await.map(drop)
-}
-
-fn unsendable(err: http::Error) -> Trouble {
-    Trouble::down(LinkCondition::Failing, err.to_string())
+    let body = Zeroizing::new(binding.to_string().into_bytes());
+    raw(client, Method::PATCH, &format!("{path}?{OWNER}"), Some(("application/apply-patch+yaml", body))).await.map(drop)
 }
 
 /// What a person can do about it.

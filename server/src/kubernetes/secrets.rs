@@ -1,12 +1,12 @@
 //! Secrets by name: put and deleted, and never read but for the uid of what was just made.
 
-use http::{Method, Request};
+use http::Method;
 use kube::Client;
 use muster_state::record::LinkCondition;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use super::{follow::answer, trouble::Trouble};
+use super::{call::raw, trouble::Trouble};
 use crate::kubeadm::token_secret::NAMESPACE;
 
 #[derive(Deserialize)]
@@ -49,15 +49,12 @@ pub(super) fn one(name: &str) -> String {
     format!("{}/{name}", all())
 }
 
-/// Asks, and gives the answer as it came: it may hold the Secret, so it is wiped, and never quoted where it can't be read.
+/// Asks about Secrets; the answer may hold one.
 pub(super) async fn call(
     client: &Client,
     method: Method,
     path: &str,
     body: Zeroizing<Vec<u8>>,
 ) -> Result<Zeroizing<String>, Trouble> {
-    let what = format!("{method} of a Secret");
-    let request = Request::builder().method(method).uri(path).header("content-type", "application/json");
-    let request = request.body(body.to_vec()).map_err(|err| Trouble::down(LinkCondition::Failing, err.to_string()))?;
-    Ok(Zeroizing::new(answer(&what, client.request_text(request)).await?))
+    raw(client, method, path, Some(("application/json", body))).await
 }

@@ -12,10 +12,10 @@ use muster_state::{
     ClusterId, TokenId,
     command::CompareTokens,
     limits,
-    record::{BootstrapTokenState, LinkCondition, TokenDifference},
+    record::{BootstrapTokenState, TokenDifference},
 };
 
-use super::{follow::answer, trouble::Trouble};
+use super::{call::answer, trouble::Trouble};
 use crate::{
     kubeadm::{
         discovery::{CLUSTER_INFO, CLUSTER_INFO_KEY, CLUSTER_INFO_NAMESPACE},
@@ -135,7 +135,7 @@ async fn read(client: &Client) -> Result<Shown, Trouble> {
     match answer(CLUSTER_INFO, all.get(CLUSTER_INFO)).await {
         Ok(object) => Ok(Shown::Data(object.data.unwrap_or_default())),
         Err(Trouble::Absent) => Ok(Shown::Nothing),
-        Err(Trouble::Down { condition: LinkCondition::Forbidden, .. }) => Ok(Shown::Hidden),
+        Err(trouble) if trouble.is_forbidden() => Ok(Shown::Hidden),
         Err(other) => Err(other),
     }
 }

@@ -1,11 +1,9 @@
 //! A look at a cluster that is about to be brought in: does its API let the kubeconfig's user in, and what does it say of itself.
 
-use http::Request;
 use kube::Client;
-use serde_json::Value;
 
 use super::{
-    follow::answer,
+    call::{answer, object},
     transport::{self, Target},
     trouble::Trouble,
 };
@@ -37,14 +35,11 @@ pub async fn survey(kubeconfig: &Kubeconfig) -> Result<Option<ClusterConfigurati
 fn connect(kubeconfig: &Kubeconfig) -> Result<Client, String> {
     let server: Endpoint = kubeconfig.server.parse().map_err(|err| format!("server {err}"))?;
     let shown = link_identity::shown(&kubeconfig.login).map_err(|err| err.to_string())?;
-    let targets = vec![Target { host: server.host(), port: server.port() }];
+    let targets = vec![Target::of(&server)];
     transport::client(targets, &kubeconfig.authority, Some(shown)).map_err(|trouble| trouble.to_string())
 }
 
 async fn configuration(client: &Client) -> Result<String, Trouble> {
     let path = format!("/api/v1/namespaces/{NAMESPACE}/configmaps/{CONFIG_MAP}");
-    let request = Request::builder().uri(path).body(Vec::new());
-    let request = request.map_err(|_| Trouble::Rejected("its path".into()))?;
-    let object: Value = answer("kubeadm-config", client.request(request)).await?;
-    object["data"][KEY].as_str().map(str::to_owned).ok_or(Trouble::Absent)
+    object(client, &path).await?["data"][KEY].as_str().map(str::to_owned).ok_or(Trouble::Absent)
 }

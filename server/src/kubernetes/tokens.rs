@@ -12,7 +12,7 @@ use muster_state::{
     ClusterId, NodeId, State, TokenId,
     command::{CompareTokens, MoveTokens, TokenStep},
     limits,
-    record::{BootstrapToken, BootstrapTokenState, LinkCondition, Node, Purpose, TokenDifference},
+    record::{BootstrapToken, BootstrapTokenState, LinkCondition, Node, TokenDifference},
 };
 use zeroize::Zeroizing;
 
@@ -20,7 +20,10 @@ use super::{nodes, secrets, signatures::Unsigned, trouble::Trouble};
 use crate::{
     clock::now_ms,
     kubeadm::token_secret::object_name,
-    operations::{Unsealed, token_object},
+    operations::{
+        Unsealed,
+        token_object::{self, TokenObject},
+    },
 };
 
 /// Tokens of one round: the first nodes are told to go on while the rest is made.
@@ -87,10 +90,7 @@ fn holders(state: &State, tokens: &[TokenId]) -> Vec<NodeId> {
 
 /// The node that the token is for.
 fn holder<'a>(state: &'a State, token: &TokenId) -> Option<&'a Node> {
-    match &state.bootstrap_tokens.get(token)?.purpose {
-        Purpose::Node(id) => state.nodes.get(id),
-        _ => None,
-    }
+    state.nodes.get(state.bootstrap_tokens.get(token)?.purpose.node()?)
 }
 
 async fn note(server: &Unsealed, cluster: &ClusterId, tokens: &[TokenId], to: TokenStep) -> Result<(), Trouble> {
@@ -127,15 +127,10 @@ async fn make(
     let (mut made, mut present) = (0, Vec::new());
     let mut outcome = Ok(());
     for id in &tokens {
-        // As the log has it now: its expiry stands in the Secret. One that was ended meanwhile is not made.
-        let record = server.ledger.read(|state| {
-            let token = state.bootstrap_tokens.get(id).filter(|token| token.state == BootstrapTokenState::Minted)?;
-            Some((token.clone(), state.clusters.get(cluster)?.spec.clone()))
-        });
-        let Some((record, spec)) = record else { continue };
-        let object = token_object::render(server, &spec, &record)
-            .map_err(|err| Trouble::down(LinkCondition::Failing, format!("bootstrap token {id}: {err:#}")))?;
-        outcome = put(client, id, Zeroizing::new(object.secret.to_json().expose().as_bytes().to_vec())).await;
+        // One that was ended meanwhile is not made.
+        let object = object(server, cluster, id, |token| token.state == BootstrapTokenState::Minted)?;
+        let Some(object) = object else { continue };
+        outcome = put(client, id, object.secret.to_body()).await;
         if outcome == Err(Trouble::Conflict) {
             // What is in its place is none of Muster's, and stays.
             outcome = differ(server, cluster, id, TokenDifference::Foreign).await;
@@ -166,15 +161,8 @@ async fn renew(client: &Client, server: &Unsealed, cluster: &ClusterId) -> Resul
     note(server, cluster, &tokens, TokenStep::Renewing).await?;
     let (mut renewed, mut outcome) = (Vec::new(), Ok(()));
     for id in &tokens {
-        let record = server.ledger.read(|state| {
-            let token = state.bootstrap_tokens.get(id).filter(|token| token.renewal_ms != 0)?;
-            Some((token.clone(), state.clusters.get(cluster)?.spec.clone()))
-        });
-        let Some((record, spec)) = record else { continue };
-        let object = token_object::render(server, &spec, &record)
-            .map_err(|err| Trouble::down(LinkCondition::Failing, format!("bootstrap token {id}: {err:#}")))?;
-        let body = Zeroizing::new(object.secret.to_json().expose().as_bytes().to_vec());
-        outcome = call(client, Method::PUT, &one(id), body).await;
+        let Some(object) = object(server, cluster, id, |token| token.renewal_ms != 0)? else { continue };
+        outcome = call(client, Method::PUT, &one(id), object.secret.to_body()).await;
         match &outcome {
             Ok(()) => renewed.push(id.clone()),
             Err(Trouble::Absent) => outcome = differ(server, cluster, id, TokenDifference::Missing).await,
@@ -187,6 +175,21 @@ async fn renew(client: &Client, server: &Unsealed, cluster: &ClusterId) -> Resul
     }
     note(server, cluster, &renewed, TokenStep::Renewed).await?;
     outcome.map(|()| renewed.len())
+}
+
+/// The Secret of a token as the log has it now, its end included; `None` if it is not due any more.
+fn object(
+    server: &Unsealed,
+    cluster: &ClusterId,
+    id: &TokenId,
+    is_due: impl Fn(&BootstrapToken) -> bool,
+) -> Result<Option<TokenObject>, Trouble> {
+    let record = server.ledger.read(|state| {
+        let token = state.bootstrap_tokens.get(id).filter(|token| is_due(token))?;
+        Some((token.clone(), state.clusters.get(cluster)?.spec.clone()))
+    });
+    let object = record.map(|(record, spec)| token_object::render(server, &spec, &record)).transpose();
+    object.map_err(|err| Trouble::down(LinkCondition::Failing, format!("bootstrap token {id}: {err:#}")))
 }
 
 /// Creates the Secret; one of that name that is there already is an earlier try of the same, and is replaced. If the cluster

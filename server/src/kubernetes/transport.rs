@@ -46,7 +46,7 @@ use tower::{Layer as _, Service, util::MapRequestLayer};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::trouble::{ConnectError, Trouble};
-use crate::operations::link_identity::Shown;
+use crate::{kubeadm::endpoint::Endpoint, operations::link_identity::Shown};
 
 /// One address may take this long, TLS included, before the next is tried.
 const CONNECT_WITHIN: Duration = Duration::from_secs(4);
@@ -60,6 +60,13 @@ pub(super) struct Target {
     pub(super) host: String,
     /// Port.
     pub(super) port: u16,
+}
+
+impl Target {
+    /// Where that endpoint is.
+    pub(super) fn of(endpoint: &Endpoint) -> Self {
+        Self { host: endpoint.host(), port: endpoint.port() }
+    }
 }
 
 /// A client for the API server at the first of these targets that answers as one of the cluster. Without an identity it asks as

@@ -38,8 +38,6 @@ pub struct Payload {
     pub manifest: Zeroizing<Vec<u8>>,
     /// `kind/namespace/name` to delete.
     pub delete: Vec<String>,
-    /// Takes away everybody's right to read `cluster-info`.
-    pub close_cluster_info: bool,
     /// Values to blank out of output.
     pub scrub: Vec<Zeroizing<String>>,
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     ClusterId, State,
-    record::{BootstrapTokenState, Node, Role},
+    record::{BootstrapToken, Node, Role},
 };
 
 impl State {
@@ -14,13 +14,18 @@ impl State {
         now_ms < record.certificates_wanted_until_ms || self.nodes_of(cluster).any(|node| self.reads_certificates(node))
     }
 
+    /// The token made for the node's coming attempt, unless it was ended.
+    #[must_use]
+    pub fn coming_token(&self, node: &Node) -> Option<&BootstrapToken> {
+        let token = self.bootstrap_tokens.get(node.bootstrap_token.as_ref()?)?;
+        token.state.is_wanted().then_some(token)
+    }
+
     fn reads_certificates(&self, node: &Node) -> bool {
         let Some(place) = node.placement().filter(|place| place.role == Role::ControlPlane) else { return false };
         let pool = self.clusters.get(&place.cluster).and_then(|cluster| cluster.spec.pool(&place.pool));
-        let token = node.bootstrap_token.as_ref().and_then(|id| self.bootstrap_tokens.get(id));
-        let has_token = token
-            .is_some_and(|token| matches!(token.state, BootstrapTokenState::Minted | BootstrapTokenState::Present));
         let joins = !node.steps.is_empty() && !node.has_joined();
-        !pool.is_some_and(|pool| pool.certificates_direct) && (joins || (node.may_begin() && has_token))
+        !pool.is_some_and(|pool| pool.certificates_direct)
+            && (joins || (node.may_begin() && self.coming_token(node).is_some()))
     }
 }

@@ -197,7 +197,7 @@ impl State {
     }
 
     /// The node of that name in that cluster, without a walk through all of them.
-    pub(crate) fn name_holder(&self, cluster: &ClusterId, name: &NodeName) -> Option<&Node> {
+    pub fn node_named(&self, cluster: &ClusterId, name: &NodeName) -> Option<&Node> {
         self.nodes.get(self.index.by_name(cluster, name)?)
     }
 
@@ -227,11 +227,6 @@ impl State {
     /// Nodes that belong to a cluster.
     pub fn nodes_of<'a>(&'a self, cluster: &'a ClusterId) -> impl Iterator<Item = &'a Node> {
         self.nodes.values().filter(move |node| node.placement().is_some_and(|place| place.cluster == *cluster))
-    }
-
-    /// The node of that name in that cluster.
-    pub fn node_named<'a>(&'a self, cluster: &'a ClusterId, name: &NodeName) -> Option<&'a Node> {
-        self.nodes_of(cluster).find(|node| node.placement().is_some_and(|place| place.name == *name))
     }
 
     /// The node that is, or is about to be, known by that key.

@@ -51,7 +51,7 @@ async fn look(arguments: Arguments) -> Result<ExitCode> {
     let paths: Vec<&Path> = arguments.paths.iter().map(PathBuf::as_path).collect();
     let hits = inventory.scan(&paths)?;
     for hit in &hits {
-        println!("{}: {} ({})", hit.file.display(), hit.secret, hit.form);
+        println!("{}: {} ({})", hit.file.display(), hit.name, hit.form);
     }
     println!("{} secrets, {} hits", inventory.len(), hits.len());
     Ok(if hits.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })

@@ -14,8 +14,8 @@ use super::{Secret, forms};
 pub struct Hit {
     /// The file.
     pub file: PathBuf,
-    /// Which secret.
-    pub secret: String,
+    /// Name of the secret.
+    pub name: String,
     /// In which form.
     pub form: &'static str,
 }
@@ -38,7 +38,7 @@ pub(super) fn scan(secrets: &[Secret], paths: &[&Path]) -> Result<Vec<Hit>> {
         for text in [&content, &joined(&content)] {
             for found in search.find_overlapping_iter(text.as_slice()) {
                 let (secret, form, _) = &needles[found.pattern().as_usize()];
-                hits.insert(Hit { file: file.clone(), secret: (*secret).to_owned(), form });
+                hits.insert(Hit { file: file.clone(), name: (*secret).to_owned(), form });
             }
         }
     }

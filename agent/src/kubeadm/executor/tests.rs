@@ -286,16 +286,18 @@ async fn no_argument_of_any_program_is_a_secret() {
 #[tokio::test]
 async fn a_custodian_applies_from_standard_input_closes_cluster_info_and_deletes() {
     let host = Arc::new(FakeHost::default());
-    let binding = ObjectName { kind: "clusterrolebinding".to_owned(), namespace: String::new(), name: "b".to_owned() };
+    let object = |kind: &str, namespace: &str, name: &str| {
+        let [kind, namespace, name] = [kind, namespace, name].map(str::to_owned);
+        ObjectName { kind, namespace, name }
+    };
+    const CLUSTER_INFO: &str = "kubeadm:bootstrap-signer-clusterinfo";
     let payload = Payload {
         manifest: Zeroizing::new(b"objects".to_vec()),
-        delete: vec![binding],
-        close_cluster_info: true,
+        delete: vec![object("clusterrolebinding", "", "b"), object("rolebinding", "kube-public", CLUSTER_INFO)],
         ..Payload::default()
     };
     execute(&host, mk_job(Verb::Apply, Mode::Fresh, payload)).await;
-    let name = ObjectName { kind: "secret".to_owned(), namespace: "kube-system".to_owned(), name: "a".to_owned() };
-    let payload = Payload { delete: vec![name], ..Payload::default() };
+    let payload = Payload { delete: vec![object("secret", "kube-system", "a")], ..Payload::default() };
     execute(&host, mk_job(Verb::Delete, Mode::Fresh, payload)).await;
     assert_eq!(host.stdin.lock().unwrap().as_slice(), b"objects");
     let start = "kubectl --kubeconfig /etc/kubernetes/admin.conf --request-timeout=30s";
@@ -304,9 +306,7 @@ async fn a_custodian_applies_from_standard_input_closes_cluster_info_and_deletes
         [
             format!("{start} apply --server-side --force-conflicts -f -"),
             format!("{start} delete clusterrolebinding b --ignore-not-found --wait=false"),
-            format!(
-                "{start} delete rolebinding kubeadm:bootstrap-signer-clusterinfo -n kube-public --ignore-not-found"
-            ),
+            format!("{start} delete rolebinding {CLUSTER_INFO} --ignore-not-found --wait=false -n kube-public"),
             format!("{start} delete secret a --ignore-not-found --wait=false -n kube-system"),
         ]
     );

@@ -21,7 +21,6 @@ pub fn encode(payload: Payload) -> Zeroizing<Vec<u8>> {
         manifest: payload.manifest.to_vec(),
         delete: payload.delete,
         scrub: payload.scrub.into_iter().map(|text| text.to_string()).collect(),
-        close_cluster_info: payload.close_cluster_info,
     };
     Zeroizing::new(message.encode_to_vec())
 }

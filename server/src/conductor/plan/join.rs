@@ -1,10 +1,9 @@
 //! Tokens and instructions for nodes that wait to join a cluster that is up. All at once: only etcd is serial.
 
 use muster_state::{
-    State,
     command::Instruct,
     limits,
-    record::{BootstrapToken, BootstrapTokenState, Cluster, Node, Role, Verb},
+    record::{Cluster, Node, Role, Verb},
 };
 
 use super::{Planned, View};
@@ -24,7 +23,7 @@ pub(super) fn plan(view: View<'_>, cluster: &Cluster) -> Vec<Planned> {
 }
 
 fn next(view: View<'_>, cluster: &Cluster, node: &Node) -> Option<Planned> {
-    let Some(token) = token_of(view.state, node) else {
+    let Some(token) = view.state.coming_token(node) else {
         // A machine that is away gets its token when it is back: tokens are minted when a node is ready.
         return view
             .attached
@@ -46,12 +45,6 @@ fn next(view: View<'_>, cluster: &Cluster, node: &Node) -> Option<Planned> {
         Role::ControlPlane => vec![Verb::JoinWhole, Verb::WaitReady],
     };
     Some(Planned::Instruct(Instruct { node: node.id.clone(), steps, token: Some(token.id.clone()) }))
-}
-
-/// The token made for the node's coming attempt, unless it has run out or was ended.
-pub(super) fn token_of<'a>(state: &'a State, node: &Node) -> Option<&'a BootstrapToken> {
-    let token = state.bootstrap_tokens.get(node.bootstrap_token.as_ref()?)?;
-    matches!(token.state, BootstrapTokenState::Minted | BootstrapTokenState::Present).then_some(token)
 }
 
 /// `kubeadm-certs` can still be read when the node gets there, or it needs none.

@@ -3,6 +3,7 @@
 use std::str::FromStr;
 
 use super::inputs::Taint;
+use crate::kubeadm::labels;
 
 const EFFECTS: [&str; 3] = ["NoSchedule", "PreferNoSchedule", "NoExecute"];
 
@@ -26,21 +27,12 @@ impl FromStr for Taint {
         let bad = || TaintError(text.to_owned());
         let (what, effect) = text.rsplit_once(':').ok_or_else(bad)?;
         let (key, value) = what.split_once('=').map_or((what, None), |(key, value)| (key, Some(value)));
-        let (prefix, name) = key.rsplit_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-        let is_prefix = |prefix: &str| muster_state::id::dns1123_subdomain(prefix).is_ok();
-        let is_value = |value: &str| value.is_empty() || is_word(value);
-        if EFFECTS.contains(&effect) && is_word(name) && prefix.is_none_or(is_prefix) && value.is_none_or(is_value) {
+        if EFFECTS.contains(&effect) && labels::is_key(key) && value.is_none_or(labels::is_value) {
             let value = value.filter(|value| !value.is_empty()).map(str::to_owned);
             return Ok(Self { key: key.to_owned(), value, effect: effect.to_owned() });
         }
         Err(bad())
     }
-}
-
-fn is_word(text: &str) -> bool {
-    let is_edge = |end: Option<u8>| end.is_some_and(|end| end.is_ascii_alphanumeric());
-    let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
-    text.len() <= 63 && is_edge(text.bytes().next()) && is_edge(text.bytes().last()) && text.bytes().all(allowed)
 }
 
 #[cfg(test)]

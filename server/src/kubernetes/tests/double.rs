@@ -35,7 +35,7 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use super::outside;
 use super::secrets::{self, CLUSTER_INFO, Signer};
 use crate::{
-    kubeadm::link_rbac::GROUP,
+    kubeadm::{discovery::CLUSTER_INFO_BINDING, link_rbac::GROUP},
     pki::{ClusterPki, PkiFile, file},
 };
 
@@ -84,8 +84,6 @@ pub(super) const NODES: &str = "/api/v1/nodes";
 pub(super) const REQUESTS: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 pub(super) const SECRETS: &str = "/api/v1/namespaces/kube-system/secrets";
 pub(super) const PUBLIC_BINDINGS: &str = "/apis/rbac.authorization.k8s.io/v1/namespaces/kube-public/rolebindings";
-/// kubeadm's, by which everybody reads `cluster-info`.
-pub(super) const EVERYBODY: &str = "kubeadm:bootstrap-signer-clusterinfo";
 
 impl Double {
     /// Serves with a certificate of `pki` and lets in who shows one of it.
@@ -98,7 +96,7 @@ impl Double {
             changed: watch::Sender::new(0),
             port,
         };
-        double.put(PUBLIC_BINDINGS, json!({ "metadata": { "name": EVERYBODY } }));
+        double.put(PUBLIC_BINDINGS, json!({ "metadata": { "name": CLUSTER_INFO_BINDING } }));
         let acceptor = TlsAcceptor::from(Arc::new(tls(pki)));
         let served = double.clone();
         tokio::spawn(async move {
@@ -250,7 +248,7 @@ async fn answer(
         Fault::None | Fault::WatchesEnd | Fault::WatchesExpire | Fault::ConflictOnce => {}
     }
     if groups.is_none() && (&method, path.as_str()) == (&Method::GET, CLUSTER_INFO) {
-        let is_public = double.get(PUBLIC_BINDINGS, EVERYBODY).is_some();
+        let is_public = double.get(PUBLIC_BINDINGS, CLUSTER_INFO_BINDING).is_some();
         return if is_public { shown(&json!({ "kind": "ConfigMap" })) } else { status(403, "forbidden") };
     }
     let Some(groups) = groups.or_else(|| outside::groups_of_token(&headers)) else {

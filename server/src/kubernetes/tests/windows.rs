@@ -6,7 +6,7 @@ use muster_state::{
 };
 
 use super::{
-    double::{Double, EVERYBODY, PUBLIC_BINDINGS, SECRETS},
+    double::{Double, PUBLIC_BINDINGS, SECRETS},
     start,
     world::{World, until},
 };
@@ -15,6 +15,7 @@ use crate::{
     kubeadm::{
         certificate_key::CertificateKey,
         certs_secret::{EtcdTopology, open},
+        discovery::CLUSTER_INFO_BINDING,
     },
     operations::{certificates_object, vault::Secret},
     pki::file,
@@ -80,13 +81,16 @@ async fn everybodys_right_to_read_cluster_info_is_told_and_taken_away_on_request
     let (double, world) = start().await;
     let public = || world.cluster().link.and_then(|link| link.cluster_info_public);
     until("word of it", async || if public() == Some(true) { Ok(()) } else { Err(public()) }).await;
-    assert!(double.get(PUBLIC_BINDINGS, EVERYBODY).is_some(), "it is kubeadm's, and stays until somebody asks");
+    assert!(
+        double.get(PUBLIC_BINDINGS, CLUSTER_INFO_BINDING).is_some(),
+        "it is kubeadm's, and stays until somebody asks"
+    );
     let cluster = world.cluster();
     let spec = ClusterSpec { cluster_info_closed: true, ..cluster.spec };
     let update = UpdateCluster { id: cluster.id, revision: cluster.revision, spec };
     world.server.ledger.propose(update).await.unwrap();
     until("its end", async || if public() == Some(false) { Ok(()) } else { Err(public()) }).await;
-    assert!(double.get(PUBLIC_BINDINGS, EVERYBODY).is_none());
+    assert!(double.get(PUBLIC_BINDINGS, CLUSTER_INFO_BINDING).is_none());
     assert_eq!(world.condition(), Some(LinkCondition::Connected));
     world.stop().await;
 }

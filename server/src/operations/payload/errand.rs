@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use super::{File, Payload, Records, init};
 use crate::{
     kubeadm::{
+        discovery::{CLUSTER_INFO_BINDING, CLUSTER_INFO_NAMESPACE},
         link_rbac,
         rbac::{CsrApproval, KUBEADMS_APPROVALS, rights},
         token_secret::{NAMESPACE, object_name},
@@ -44,12 +45,14 @@ pub(super) fn custodian(records: &Records) -> anyhow::Result<Payload> {
     if spec.link.is_some() {
         items.extend(link_rbac::objects(&spec.name)?);
     }
-    let delete = match approval {
+    let mut delete = match approval {
         CsrApproval::Explicit => KUBEADMS_APPROVALS.map(|name| format!("clusterrolebinding//{name}")).to_vec(),
         CsrApproval::Automatic => Vec::new(),
     };
-    let close_cluster_info = spec.cluster_info_closed;
-    Ok(Payload { manifest: list(items)?, delete, close_cluster_info, ..Payload::default() })
+    if spec.cluster_info_closed {
+        delete.push(format!("rolebinding/{CLUSTER_INFO_NAMESPACE}/{CLUSTER_INFO_BINDING}"));
+    }
+    Ok(Payload { manifest: list(items)?, delete, ..Payload::default() })
 }
 
 fn apply_tokens(server: &Unsealed, records: &Records) -> anyhow::Result<Payload> {

@@ -102,7 +102,7 @@ impl ApproveNode {
             }
             replaced.push(other.id.clone());
         }
-        if let Some(holder) = state.name_holder(&to.cluster, &to.name).filter(|holder| !replaced.contains(&holder.id)) {
+        if let Some(holder) = state.node_named(&to.cluster, &to.name).filter(|holder| !replaced.contains(&holder.id)) {
             if !self.replace {
                 return Err(Refusal::NameTaken { name: to.name.clone(), holder: holder.id.to_string() });
             }

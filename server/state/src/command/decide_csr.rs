@@ -6,7 +6,7 @@ use crate::{
     csr::{CsrClaim, CsrDecision, Judgement},
     id::dns1123_subdomain,
     limits,
-    record::{BootstrapTokenState, JudgedRequest},
+    record::JudgedRequest,
     state::{Change, Context},
 };
 
@@ -83,7 +83,7 @@ fn of_line(state: &mut State, id: &TokenId, judged: JudgedRequest, stolen: bool,
     let Some(token) = state.bootstrap_tokens.get_mut(id) else { return };
     let cluster = Some(token.cluster.clone());
     let name = token.purpose.line_name().map(ToString::to_string).unwrap_or_default();
-    let lives = matches!(token.state, BootstrapTokenState::Minted | BootstrapTokenState::Present);
+    let lives = token.state.is_wanted();
     let (approved, request) = (judged.approved, judged.name.clone());
     if note(&mut token.requests, judged) {
         let reason = if approved { "CsrApproved" } else { "CsrDenied" };

@@ -40,7 +40,7 @@ impl MintBootstrapToken {
             state.changes.push(Change::Node(id.clone()));
         }
         if let Purpose::NamedJoinCommand(_, name) = &self.purpose {
-            let holder = state.name_holder(&self.cluster, name);
+            let holder = state.node_named(&self.cluster, name);
             if let Some(holder) = holder {
                 return Err(Refusal::NameTaken { name: name.clone(), holder: holder.id.to_string() });
             }
@@ -69,11 +69,7 @@ impl MintBootstrapToken {
     fn check_node(&self, state: &State, id: &NodeId) -> Result<(), Refusal> {
         let node = state.node(id)?;
         let is_there = node.placement().is_some_and(|place| place.cluster == self.cluster);
-        let token = node.bootstrap_token.as_ref().and_then(|id| state.bootstrap_tokens.get(id));
-        let has_one = token.is_some_and(|token| match token.state {
-            BootstrapTokenState::Minted | BootstrapTokenState::Present => true,
-            BootstrapTokenState::Ending | BootstrapTokenState::Deleted => false,
-        });
+        let has_one = state.coming_token(node).is_some();
         if !is_there || has_one || !node.steps.is_empty() || node.locked.is_some() || !node.is_proven() {
             let problem = "it does not wait for a token of this cluster".into();
             return Err(Refusal::WrongPhase { phase: node.phase, problem });
@@ -87,7 +83,7 @@ fn end_lines_for(state: &mut State, cluster: &ClusterId, name: &NodeName) {
     let earlier = state.bootstrap_tokens.values().filter(|token| {
         token.cluster == *cluster
             && token.purpose.line_name() == Some(name)
-            && matches!(token.state, BootstrapTokenState::Minted | BootstrapTokenState::Present)
+            && token.state.is_wanted()
     });
     let earlier: Vec<TokenId> = earlier.map(|token| token.id.clone()).collect();
     earlier.iter().for_each(|id| state.end_bootstrap_token(id));

@@ -26,7 +26,7 @@ impl ObserveNodes {
             return Err(Refusal::Full { what: "Nodes of one command".into(), limit: limits::OBSERVED_MAX as u64 });
         }
         for (name, seen) in self.nodes {
-            let Some(id) = state.name_holder(&self.cluster, &name).map(|node| node.id.clone()) else { continue };
+            let Some(id) = state.node_named(&self.cluster, &name).map(|node| node.id.clone()) else { continue };
             let seen = seen.map(bounded);
             let Some(node) = state.nodes.get_mut(&id) else { continue };
             let known = node.api.as_ref().map(|witnessed| &witnessed.node);

@@ -99,7 +99,7 @@ impl State {
         if !token.is_live(self.now_ms) {
             return about(deny(format!("bootstrap token {id} of the join line for {name} has ended")));
         }
-        if let Some(holder) = self.name_holder(&cluster.id, name) {
+        if let Some(holder) = self.node_named(&cluster.id, name) {
             return about(deny(format!(
                 "{name} is the name of node {}, which joins with a token of its own",
                 holder.id
@@ -147,8 +147,8 @@ impl State {
     /// A kubelet renews what it shows to API servers: for its own name and nothing else. One that Muster does not know, because it
     /// joined by a printed line, must not lose its certificate for that; it gets no more than it has.
     fn of_renewal(&self, cluster: &Cluster, name: &str, claim: &CsrClaim) -> Judgement {
-        let node = NodeName::parse(name).ok().and_then(|name| self.name_holder(&cluster.id, &name));
-        let decision = match (node.filter(|node| node.locked.is_some()), why_not_a_renewal(claim, name)) {
+        let node = NodeName::parse(name).ok().and_then(|name| self.node_named(&cluster.id, &name));
+        let decision = match (node.filter(|node| node.locked.is_some()), why_not_a_clients(claim, name, &[NODES])) {
             (Some(_), _) => deny(format!("node {name} is locked")),
             (None, Some(why)) => deny(why),
             (None, None) => CsrDecision::Approve,
@@ -157,7 +157,7 @@ impl State {
     }
 
     fn of_kubelet(&self, cluster: &Cluster, name: &str, claim: &CsrClaim) -> Judgement {
-        let node = NodeName::parse(name).ok().and_then(|name| self.name_holder(&cluster.id, &name));
+        let node = NodeName::parse(name).ok().and_then(|name| self.node_named(&cluster.id, &name));
         let Some((node, place)) = node.and_then(|node| Some((node, node.placement()?))) else {
             return Judgement::of(CsrDecision::Wait(format!("Muster has no node {name:?} in this cluster")));
         };
@@ -168,41 +168,29 @@ impl State {
     }
 }
 
-/// Anything in which it is not exactly what the kubelet of that node asks for.
+/// Anything in which it is not exactly what the kubelet of that node asks for with a bootstrap token.
 fn why_not_a_kubelets(claim: &CsrClaim, cluster: &Cluster, (role, name): (Role, &NodeName)) -> Option<String> {
+    let group = bootstrap_group(&cluster.spec.name, role);
+    why_not_a_clients(claim, name.as_str(), &["system:bootstrappers", &group])
+}
+
+/// Anything in which it is not exactly the request for a client certificate of that node's kubelet, made by a member of these groups.
+fn why_not_a_clients(claim: &CsrClaim, name: &str, groups: &[&str]) -> Option<String> {
     let Some(content) = claim.content.as_ref().filter(|_| claim.is_bounded()) else {
         return Some("it holds no certificate request that can be read".into());
     };
     let user = format!("{NODE_USER}{name}");
-    let group = bootstrap_group(&cluster.spec.name, role);
-    let groups = ["system:bootstrappers", group.as_str(), "system:authenticated"].map(str::to_owned);
+    let groups: BTreeSet<&str> = groups.iter().copied().chain(["system:authenticated"]).collect();
     if claim.signer != CLIENT_SIGNER {
         Some(format!("its signer is {:?}, not {CLIENT_SIGNER}", claim.signer))
-    } else if claim.groups != BTreeSet::from(groups) {
-        Some("its requester is in other groups than a bootstrap token of this node".into())
+    } else if !claim.groups.iter().map(String::as_str).eq(groups) {
+        Some("its requester is in other groups than who may ask for this".into())
     } else if !are_usages(claim, "client auth") {
         Some("its usages are not those of a kubelet's client certificate".into())
     } else if !is_subject(content, &user) {
         Some(format!("its subject is not {user} in {NODES}"))
     } else if !content.dns_names.is_empty() || !content.addresses.is_empty() || !content.others.is_empty() {
         Some("it asks for more than a name".into())
-    } else {
-        None
-    }
-}
-
-/// Anything in which it is not what a kubelet's certificate manager asks for when its certificate grows old.
-fn why_not_a_renewal(claim: &CsrClaim, name: &str) -> Option<&'static str> {
-    let Some(content) = claim.content.as_ref().filter(|_| claim.is_bounded()) else {
-        return Some("it holds no certificate request that can be read");
-    };
-    let groups = [NODES, "system:authenticated"].map(str::to_owned);
-    if claim.groups != BTreeSet::from(groups) || !is_subject(content, &format!("{NODE_USER}{name}")) {
-        Some("its subject or its requester is not that node")
-    } else if !are_usages(claim, "client auth") {
-        Some("its usages are not those of a kubelet's client certificate")
-    } else if !content.dns_names.is_empty() || !content.addresses.is_empty() || !content.others.is_empty() {
-        Some("it asks for more than a name")
     } else {
         None
     }

@@ -182,6 +182,17 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+impl BootstrapTokenState {
+    /// It is a Secret of the cluster, or about to be.
+    #[must_use]
+    pub fn is_wanted(self) -> bool {
+        match self {
+            Self::Minted | Self::Present => true,
+            Self::Ending | Self::Deleted => false,
+        }
+    }
+}
+
 impl BootstrapToken {
     /// Present in the cluster and not run out.
     pub fn is_live(&self, now_ms: u64) -> bool {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use muster_state::{
     Applied, Change, Command, Digest, NodeId, NodeName, Stamp, State, Verb, limits,
-    record::{BootstrapTokenState, ErrandState, Node, Origin, PermitKind, Purpose, Role, Step, StepState},
+    record::{ErrandState, Node, Origin, PermitKind, Purpose, Role, Step, StepState},
 };
 
 /// Applies a command and checks all that must hold between the state before and the state after.
@@ -101,7 +101,7 @@ fn check_tokens(state: &State) {
     }
     let mut served: BTreeSet<&NodeId> = BTreeSet::new();
     for token in state.bootstrap_tokens.values() {
-        let lives = matches!(token.state, BootstrapTokenState::Minted | BootstrapTokenState::Present);
+        let lives = token.state.is_wanted();
         let Purpose::Node(owner) = &token.purpose else { continue };
         if lives {
             assert!(served.insert(owner), "{owner} has two live bootstrap tokens");

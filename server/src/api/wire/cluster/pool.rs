@@ -9,7 +9,7 @@ use muster_state::{
 
 use crate::{
     api::wire::{selector, word},
-    kubeadm::config::Taint,
+    kubeadm::{config::Taint, labels},
     operations::OperationError,
 };
 
@@ -38,11 +38,10 @@ pub fn admission(field: &str, text: &str, default: Admission) -> Result<Admissio
 
 /// Parses the pool at an index; `default` is its cluster's admission.
 pub fn parse(at: usize, wire: Wire, default: Admission) -> Result<Pool, OperationError> {
-    let Wire { name, role: role_word, count, admission: admission_word, r#match, labels, nodes, certificates, .. } =
-        &wire;
+    let Wire { name, role: role_word, count, admission: admission_word, r#match, nodes, certificates, .. } = &wire;
     dns1123_label(name).map_err(|problem| OperationError::invalid(format!("spec.pools[{at}].name"), problem))?;
     let field = |of: &str| format!("spec.pools[{name}].{of}");
-    labels.iter().try_for_each(|(key, value)| label(&field("labels"), key, value))?;
+    wire.labels.iter().try_for_each(|(key, value)| label(&field("labels"), key, value))?;
     let certificates_direct = word::parse(&field("certificates"), certificates, &CERTIFICATES)?;
     let named = nodes.iter().enumerate().map(|(at, node)| named_node(&field(&format!("nodes[{at}]")), node));
     Ok(Pool {
@@ -51,7 +50,7 @@ pub fn parse(at: usize, wire: Wire, default: Admission) -> Result<Pool, Operatio
         count: *count,
         admission: admission(&field("admission"), admission_word, default)?,
         selector: selector::parse(&field("match"), r#match.clone())?,
-        labels: labels.clone(),
+        labels: wire.labels.clone(),
         nodes: named.collect::<Result<_, _>>()?,
         certificates_direct,
         discovery: discovery(&field("discovery"), &wire)?.to_owned(),
@@ -86,18 +85,7 @@ fn taints(field: &str, texts: &[String]) -> Result<Vec<String>, OperationError> 
 
 /// Labels go to the kubelet's command line, comma-separated: what is no label there would be several.
 fn label(field: &str, key: &str, value: &str) -> Result<(), OperationError> {
-    let is_word = |text: &str| {
-        let edge = |end: Option<char>| end.is_some_and(|end| end.is_ascii_alphanumeric());
-        text.len() <= 63
-            && edge(text.chars().next())
-            && edge(text.chars().next_back())
-            && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-    };
-    let is_key = match key.rsplit_once('/') {
-        Some((prefix, name)) => muster_state::id::dns1123_subdomain(prefix).is_ok() && is_word(name),
-        None => is_word(key),
-    };
-    if is_key && (value.is_empty() || is_word(value)) {
+    if labels::is_key(key) && labels::is_value(value) {
         return Ok(());
     }
     Err(OperationError::invalid(field, format!("{key:?}: {value:?} is no Kubernetes label")))

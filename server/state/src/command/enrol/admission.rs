@@ -64,7 +64,7 @@ impl Enrol {
                 return Ok(self.pending(state, Some(suggestion), id));
             }
         };
-        if let Some(holder) = state.name_holder(&cluster, &name) {
+        if let Some(holder) = state.node_named(&cluster, &name) {
             if !holder.is_proven() {
                 return Ok(self.pending(state, Some(suggestion), id));
             }
@@ -110,7 +110,7 @@ impl Enrol {
             }
             self.words_on_return(other, &format!("same {what}"))
         });
-        let named = suggested.as_ref().and_then(|to| state.name_holder(&to.cluster, to.name.as_ref()?));
+        let named = suggested.as_ref().and_then(|to| state.node_named(&to.cluster, to.name.as_ref()?));
         let named = named.filter(|holder| !holder.is_proven()).map(|holder| self.words_on_return(holder, "same name"));
         Standing::Pending { suggested, from: self.from.clone(), conflict: conflict.or(named) }
     }
@@ -170,7 +170,7 @@ fn suggest(state: &State, facts: &Facts) -> Option<Suggestion> {
 /// A worker's name under a pool token: the operator's for this hardware, else one made from pool and id. The claimed
 /// host name is not used: a name must never come from a claim.
 fn free_name(state: &State, token: &EnrolmentToken, pool: &Pool, facts: &Facts, id: &NodeId) -> NodeName {
-    let is_free = |name: &NodeName| state.name_holder(&token.cluster, name).is_none();
+    let is_free = |name: &NodeName| state.node_named(&token.cluster, name).is_none();
     let mut listed = pool.nodes.iter().filter(|node| !node.selector.is_empty() && node.selector.admits(facts));
     let listed = listed.find(|node| is_free(&node.name));
     listed.map_or_else(|| NodeName::made(&pool.name, id), |node| node.name.clone())
