@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::host::SharedHost;
-use crate::instruction::{Key, Payload, Verb};
+use crate::instruction::{Key, Payload, RequestsTask, Verb};
 use crate::kubeadm::Kubeadm;
 use crate::phase::{Evidence, Mode};
 use crate::preflight::{Preflight, Standing};
@@ -31,6 +31,8 @@ pub struct Job {
     pub node_name: String,
     /// Opened.
     pub payload: Payload,
+    /// For calls about certificate requests.
+    pub requests: RequestsTask,
     /// Where this attempt's kubeadm configuration was laid down before, if it was.
     pub config_path: Option<String>,
     /// From the step; `None`: the default of the verb.

@@ -1,5 +1,6 @@
 //! What a server asks of this machine, in the agent's own words. Made from the wire in [`crate::wire`] alone.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -34,11 +35,15 @@ pub enum Verb {
     UploadCerts,
     /// List the members of the own etcd (custodian).
     ListEtcdMembers,
+    /// List pending certificate requests of kubelets (custodian).
+    ObserveRequests,
+    /// Approve and deny certificate requests (custodian).
+    ConcludeRequests,
 }
 
 impl Verb {
     /// Every verb, for tables.
-    pub const ALL: [Verb; 12] = [
+    pub const ALL: [Verb; 14] = [
         Verb::Init,
         Verb::JoinPrepare,
         Verb::JoinEtcd,
@@ -51,6 +56,8 @@ impl Verb {
         Verb::Delete,
         Verb::UploadCerts,
         Verb::ListEtcdMembers,
+        Verb::ObserveRequests,
+        Verb::ConcludeRequests,
     ];
 
     /// Whether the call makes this machine a member of its cluster, so that doing it twice would do harm and half of it
@@ -120,6 +127,34 @@ pub struct Step {
     pub limit: Option<Duration>,
     /// A duty beside the join.
     pub errand: bool,
+    /// For calls about certificate requests.
+    pub requests: RequestsTask,
+}
+
+/// What is to be done about certificate requests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequestsTask {
+    /// Pending ones that need not be told of again, by uid.
+    pub passed_over: BTreeSet<String>,
+    /// Nodes of which it is to be told whether they are there and Ready.
+    pub node_names: Vec<ObjectName>,
+    /// To be said to the cluster.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// What is to be said of one certificate request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// uid of its object.
+    pub uid: String,
+    /// Its name.
+    pub name: ObjectName,
+    /// `metadata.resourceVersion` of what was seen.
+    pub version: String,
+    /// Approve it; otherwise deny it.
+    pub approve: bool,
+    /// In a sentence, for people who look at the request.
+    pub why: String,
 }
 
 /// What this machine must do now.

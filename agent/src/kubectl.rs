@@ -1,5 +1,7 @@
 //! The machine's own kubectl: a custodian's calls with `admin.conf`, and looks at the own Node with `kubelet.conf`.
 
+mod requests;
+
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -70,25 +72,32 @@ impl Kubectl<'_> {
     }
 
     async fn call(&self, arguments: &[&str], stdin: Option<Zeroizing<Vec<u8>>>) -> Ended {
+        match self.run(arguments, stdin, true).await {
+            Ok(output) if output.succeeded() => Ended::Succeeded(Seen::default()),
+            Ok(output) => Ended::Failed(self.failure(&output)),
+            Err(ended) => ended,
+        }
+    }
+
+    /// Runs kubectl to its own end, good or bad; `told`: its lines go into the log.
+    async fn run(&self, arguments: &[&str], stdin: Option<Zeroizing<Vec<u8>>>, told: bool) -> Result<Output, Ended> {
         let call = mk_call(ADMIN, arguments, stdin, self.limit, &self.stop);
-        let ended = self.host.run(call, &mut |line| self.feed.line(self.scrubber.line(line))).await;
-        let output = match ended {
-            Ok(output) => output,
-            Err(error) => {
-                return Ended::Failed(Failure::untouched(
-                    Cause::KubectlMissing,
-                    format!("kubectl could not be run: {error}"),
-                ));
+        let mut tell = |line: &str| {
+            if told {
+                self.feed.line(self.scrubber.line(line));
             }
         };
+        let output = self.host.run(call, &mut tell).await.map_err(|error| {
+            let message = format!("kubectl could not be run: {error}");
+            Ended::Failed(Failure::untouched(Cause::KubectlMissing, message))
+        })?;
         match output.exit {
-            Exit::Code(Some(0)) => Ended::Succeeded(Seen::default()),
-            Exit::Stopped => Ended::Stopped,
+            Exit::Code(_) => Ok(output),
+            Exit::Stopped => Err(Ended::Stopped),
             Exit::TimedOut => {
                 let message = format!("kubectl was ended after {} s", self.limit.as_secs());
-                Ended::Failed(Failure::untouched(Cause::TimedOut, message))
+                Err(Ended::Failed(Failure::untouched(Cause::TimedOut, message)))
             }
-            Exit::Code(_) => Ended::Failed(self.failure(&output)),
         }
     }
 
@@ -222,7 +231,7 @@ pub async fn wait_ready(host: &dyn Host, job: &Job, feed: &Feed) -> Ended {
         };
         if let Some(node) = seen {
             if node.ready {
-                return Ended::Succeeded(Seen { members: None, node: Some(node) });
+                return Ended::Succeeded(Seen { node: Some(node), ..Seen::default() });
             }
             if last.as_ref() != Some(&node) {
                 feed.progress(Progress::Node(node.clone()));

@@ -288,7 +288,7 @@ impl Phase {
         }
         match verdict {
             Verdict::Completed => {
-                let seen = Seen { members: evidence.members, node: None };
+                let seen = Seen { members: evidence.members, ..Seen::default() };
                 self.conclude(&key, verb, Ended::Succeeded(seen), 0, actions);
                 self.proceed(actions);
             }

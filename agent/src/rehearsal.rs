@@ -149,18 +149,21 @@ impl Rehearsal {
         let line = line_of(&job.key);
         // What may be repeated is written once; what must not be repeated is written whenever it is done.
         let repeatable = job.mode == Mode::Remainder || !job.verb.makes_member();
-        if !(repeatable && is_logged(&job.state_dir, &line))
+        // A look leaves nothing behind.
+        if job.verb != Verb::ObserveRequests
+            && !(repeatable && is_logged(&job.state_dir, &line))
             && let Err(failure) = log(&job.state_dir, &line)
         {
             return Ended::Failed(failure);
         }
         Ended::Succeeded(match job.verb {
             Verb::JoinEtcd | Verb::JoinWhole | Verb::ListEtcdMembers => {
-                Seen { members: Some(members(&self.options.seed)), node: None }
+                Seen { members: Some(members(&self.options.seed)), ..Seen::default() }
             }
+            Verb::ObserveRequests => Seen { requests: Some(Box::default()), ..Seen::default() },
             Verb::WaitReady => Seen {
-                members: None,
                 node: Some(NodeObservation { found: true, ready: true, ..node(&self.options.seed) }),
+                ..Seen::default()
             },
             _ => Seen::default(),
         })
@@ -187,6 +190,8 @@ fn phases(verb: Verb) -> &'static [&'static str] {
         Verb::WaitReady => &["wait"],
         Verb::Reset => &["reset"],
         Verb::Apply | Verb::Delete | Verb::UploadCerts | Verb::ListEtcdMembers => &["custodian"],
+        // A rehearsed cluster has no certificate requests.
+        Verb::ObserveRequests | Verb::ConcludeRequests => &[],
     }
 }
 

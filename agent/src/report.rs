@@ -86,6 +86,40 @@ pub struct NodeObservation {
     pub uid: String,
 }
 
+/// A certificate request of the cluster that nobody has approved or denied.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateRequest {
+    /// uid of its object.
+    pub uid: String,
+    /// Its name.
+    pub name: String,
+    /// `metadata.resourceVersion`.
+    pub version: String,
+    /// `spec.signerName`.
+    pub signer: String,
+    /// `spec.username`.
+    pub user: String,
+    /// `spec.groups`.
+    pub groups: Vec<String>,
+    /// `spec.usages`.
+    pub usages: Vec<String>,
+    /// `spec.request`, base64 of PEM; empty if it is longer than any honest one.
+    pub request: String,
+}
+
+/// The certificate requests that are pending.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestsSeen {
+    /// Those to be told of.
+    pub requests: Vec<CertificateRequest>,
+    /// Those to be passed over that still are pending, by uid.
+    pub passed_over: Vec<String>,
+    /// The Nodes that were asked for, and whether each is there and Ready.
+    pub nodes: Vec<(String, bool)>,
+    /// There are more than fit a report.
+    pub more: bool,
+}
+
 /// What a successful call saw.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Seen {
@@ -95,6 +129,9 @@ pub struct Seen {
     /// For `WaitReady`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<NodeObservation>,
+    /// For `ObserveRequests`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests: Option<Box<RequestsSeen>>,
 }
 
 /// How a call ended.

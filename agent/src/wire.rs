@@ -8,9 +8,11 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use crate::facts::Facts;
-use crate::instruction::{FileToLay, Instruction, Key, ObjectName, Payload, SealedPayload, Step, Verb};
+use crate::instruction::{
+    FileToLay, Instruction, Key, ObjectName, Payload, RequestsTask, SealedPayload, Step, Verb, Verdict,
+};
 use crate::preflight::Preflight;
-use crate::report::{EtcdMembers, Failure, NodeObservation, Outcome, Progress, Report};
+use crate::report::{EtcdMembers, Failure, NodeObservation, Outcome, Progress, Report, RequestsSeen};
 
 /// Why a message of a server cannot be used. All of these mean that the server is newer than the agent, or broken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -60,6 +62,22 @@ fn step(message: join::Step) -> Result<Step, WireError> {
         payload: message.payload.map(|sealed| SealedPayload { enc: sealed.enc, ciphertext: sealed.ciphertext }),
         limit: (message.limit_ms > 0).then(|| Duration::from_millis(message.limit_ms)),
         errand: message.errand,
+        requests: message.requests.map(requests_task).transpose()?.unwrap_or_default(),
+    })
+}
+
+/// Names become paths of the API and arguments of kubectl.
+fn requests_task(message: join::RequestsTask) -> Result<RequestsTask, WireError> {
+    let verdict = |verdict: join::RequestVerdict| {
+        let name = object(&format!("certificatesigningrequest//{}", verdict.name))?;
+        let join::RequestVerdict { uid, version, approve, why, .. } = verdict;
+        Ok(Verdict { uid, name, version, approve, why })
+    };
+    let names = message.node_names.iter().map(|name| object(&format!("node//{name}")));
+    Ok(RequestsTask {
+        passed_over: message.passed_over.into_iter().collect(),
+        node_names: names.collect::<Result<_, _>>()?,
+        verdicts: message.verdicts.into_iter().map(verdict).collect::<Result<_, WireError>>()?,
     })
 }
 
@@ -78,6 +96,8 @@ fn verb(number: i32) -> Option<Verb> {
         join::Verb::Delete => Verb::Delete,
         join::Verb::UploadCerts => Verb::UploadCerts,
         join::Verb::ListEtcdMembers => Verb::ListEtcdMembers,
+        join::Verb::ObserveRequests => Verb::ObserveRequests,
+        join::Verb::ConcludeRequests => Verb::ConcludeRequests,
     })
 }
 
@@ -170,6 +190,7 @@ pub fn report(report: Report) -> join::Report {
             message.set_outcome(join::Outcome::Succeeded);
             message.etcd_members = seen.members.map(members);
             message.node = seen.node.map(node);
+            message.requests = seen.requests.map(|seen| requests(*seen));
         }
         Outcome::Failed(why) => {
             message.set_outcome(join::Outcome::Failed);
@@ -192,6 +213,25 @@ fn members(members: EtcdMembers) -> join::EtcdMembers {
         learner: member.learner,
     };
     join::EtcdMembers { members: members.members.into_iter().map(member).collect(), self_id: members.self_id }
+}
+
+fn requests(seen: RequestsSeen) -> join::RequestsSeen {
+    let request = |request: crate::report::CertificateRequest| join::CertificateRequest {
+        uid: request.uid,
+        name: request.name,
+        version: request.version,
+        signer: request.signer,
+        user: request.user,
+        groups: request.groups,
+        usages: request.usages,
+        request: request.request,
+    };
+    join::RequestsSeen {
+        requests: seen.requests.into_iter().map(request).collect(),
+        passed_over: seen.passed_over,
+        nodes: seen.nodes.into_iter().map(|(name, ready)| join::NodeReady { name, ready }).collect(),
+        more: seen.more,
+    }
 }
 
 fn node(node: NodeObservation) -> join::NodeObservation {

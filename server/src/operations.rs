@@ -31,6 +31,7 @@ pub mod issue_certificate;
 pub mod join_command;
 pub mod judge_preflight;
 pub mod keyring;
+pub mod kubelet_request;
 pub mod link_identity;
 pub mod mint_token;
 pub mod payload;

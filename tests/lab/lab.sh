@@ -51,3 +51,8 @@ scan() { # NODE...: ends the server, and looks for every secret of the run where
   "$BIN/secret_scan" "$WORK/data" "$WORK/seal.key" --also "$WORK/tokens.txt" "$WORK/data" "$WORK"/server.log "$WORK"/agent-n*.log \
     "$WORK"/logs-n*.txt "$WORK"/events.json "$WORK"/metrics.txt "$WORK"/describe-*.json "$WORK"/cmdlines.tx[t]
 }
+holds() { echo "$1: $([ "$2" = "$3" ] && echo yes || { echo "NO ($2)"; touch "$WORK/failed"; })"; }
+approvals_hold() { # what must be so wherever Muster approves
+  holds "Muster has approved all requests" "$(kubectl get csr -o jsonpath='{.items[*].status.conditions[*].reason}' | tr ' ' '\n' | sort -u)" MusterApproved
+  holds "the cluster approves nothing by itself" "$(kubectl get clusterrolebindings -o name | grep -ci autoapprove)" 0
+}

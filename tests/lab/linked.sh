@@ -44,13 +44,11 @@ say "what Kubernetes has 15 s later"
 kubectl get nodes -o wide --no-headers
 kubectl -n kube-system get secrets
 kubectl get csr -o custom-columns=NAME:.metadata.name,USER:.spec.username,SIGNER:.spec.signerName,REASON:.status.conditions[*].reason
-holds() { echo "$1: $([ "$2" = "$3" ] && echo yes || { echo "NO ($2)"; touch "$WORK/failed"; })"; }
 holds "all Nodes are Ready" "$(kubectl get nodes --no-headers | awk '$2 == "Ready"' | wc -l)" 5
 holds "workers have the label that no kubelet may set" "$(kubectl get nodes -l node-role.kubernetes.io/worker -o name | wc -l)" 2
 holds "workers have their pool's taint" "$(kubectl get nodes -o jsonpath='{.items[*].spec.taints[?(@.key=="muster.example/lab")].value}')" "yes yes"
 holds "no Secret is left: no bootstrap token, no kubeadm-certs" "$(kubectl -n kube-system get secrets -o name | wc -l)" 0
-holds "Muster has approved all requests" "$(kubectl get csr -o jsonpath='{.items[*].status.conditions[*].reason}' | tr ' ' '\n' | sort -u)" MusterApproved
-holds "the cluster approves nothing by itself" "$(kubectl get clusterrolebindings -o name | grep -ci autoapprove)" 0
+approvals_hold
 holds "cluster-info is closed to everybody" "$(ip netns exec ksw curl -sk -o /dev/null -w '%{http_code}' \
   https://192.0.2.11:6443/api/v1/namespaces/kube-public/configmaps/cluster-info)" 403
 etcd_members; muster etcd list lab

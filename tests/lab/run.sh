@@ -60,7 +60,7 @@ muster get permits; muster token list
 
 say "join-command, run by a machine without an agent"
 IMAGES=pause node up n5 192.0.2.15
-muster join-command --cluster lab >"$WORK/join-line"
+muster join-command --cluster lab --node-name n5 >"$WORK/join-line"
 sed 's/--token \([a-z0-9]*\)\.[a-z0-9]*/--token \1.…/' "$WORK/join-line"
 kill "$WATCHER"; WATCHER='' # kubeadm's own --token is an argument by its nature: that is what the line is
 node exec n5 bash -s <<<"$(cat "$WORK/join-line") --ignore-preflight-errors=SystemVerification" 2>&1 | tail -4
@@ -71,8 +71,11 @@ for _ in $(seq 60); do
 done
 kubectl get nodes -o wide
 kubectl -n kube-system get secrets
+kubectl get csr -o custom-columns=NAME:.metadata.name,USER:.spec.username,SIGNER:.spec.signerName,REASON:.status.conditions[*].reason
+approvals_hold
 etcd_members
 
 say "secrets"
 scan n1 n2 n3 n4
 say "done"
+[ ! -e "$WORK/failed" ]

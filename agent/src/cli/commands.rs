@@ -16,7 +16,7 @@ use crate::executor::{Executor, Feed, Job};
 use crate::facts::{Facts, Sources};
 use crate::host::Machine;
 use crate::identity::Keyring;
-use crate::instruction::{Instruction, Key, Payload, Verb};
+use crate::instruction::{Instruction, Key, Payload, RequestsTask, Verb};
 use crate::journal::JournalFile;
 use crate::kubeadm::mask;
 use crate::phase::Mode;
@@ -243,6 +243,7 @@ pub(super) async fn reset(place: &Place, yes: bool) -> ExitCode {
         mode: Mode::Fresh,
         node_name: String::new(),
         payload: Payload::default(),
+        requests: RequestsTask::default(),
         config_path: None,
         limit: None,
         state_dir: place.state_dir.clone(),

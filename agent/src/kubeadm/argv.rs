@@ -17,7 +17,14 @@ pub fn join_arguments(verb: Verb, config: &str, theirs: &[String]) -> Option<Vec
         Verb::JoinEtcd => (&["join", "phase", "etcd-join"], &[]),
         Verb::JoinFinish => (&["join"], FINISH_SKIPS),
         Verb::JoinWhole | Verb::JoinWorker => (&["join"], &[]),
-        Verb::WaitReady | Verb::Reset | Verb::Apply | Verb::Delete | Verb::UploadCerts | Verb::ListEtcdMembers => {
+        Verb::WaitReady
+        | Verb::Reset
+        | Verb::Apply
+        | Verb::Delete
+        | Verb::UploadCerts
+        | Verb::ListEtcdMembers
+        | Verb::ObserveRequests
+        | Verb::ConcludeRequests => {
             return None;
         }
     };

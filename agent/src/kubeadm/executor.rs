@@ -252,6 +252,8 @@ impl Kubeadm {
         match job.verb {
             Verb::Apply => kubectl.apply(&job.payload).await,
             Verb::Delete => kubectl.delete(&job.payload.delete).await,
+            Verb::ObserveRequests => kubectl.observe_requests(&job.requests).await,
+            Verb::ConcludeRequests => kubectl.conclude_requests(&job.requests.verdicts).await,
             other => {
                 let message = format!("{other:?} is no call of a custodian");
                 Ended::Failed(Failure::untouched(Cause::PayloadUnreadable, message))
@@ -261,7 +263,7 @@ impl Kubeadm {
 }
 
 fn seen(members: EtcdMembers) -> Seen {
-    Seen { members: Some(members), node: None }
+    Seen { members: Some(members), ..Seen::default() }
 }
 
 fn refuse(message: &str) -> Diagnosis {

@@ -77,9 +77,14 @@ pub fn judge(verb: Verb, evidence: &Evidence, patient: bool) -> Verdict {
         Verb::JoinFinish => Verdict::GiveUp,
         Verb::JoinWhole => judge_whole(evidence, patient),
         Verb::JoinWorker => judge_worker(evidence, patient),
-        Verb::WaitReady | Verb::Reset | Verb::Apply | Verb::Delete | Verb::UploadCerts | Verb::ListEtcdMembers => {
-            Verdict::Again
-        }
+        Verb::WaitReady
+        | Verb::Reset
+        | Verb::Apply
+        | Verb::Delete
+        | Verb::UploadCerts
+        | Verb::ListEtcdMembers
+        | Verb::ObserveRequests
+        | Verb::ConcludeRequests => Verdict::Again,
     }
 }
 

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::instruction::RequestsTask;
 use crate::kubeadm::Cause;
 use crate::report::{EtcdMember, EtcdMembers, NodeObservation};
 
@@ -15,6 +16,7 @@ fn mk_step(id: &str, verb: Verb) -> Step {
         payload: None,
         limit: Some(Duration::from_secs(60)),
         errand: false,
+        requests: RequestsTask::default(),
     }
 }
 
@@ -254,7 +256,7 @@ fn evidence_of_etcd_goes_with_the_report_of_an_interrupted_join() {
     let members = EtcdMembers { members: vec![own], self_id: "a".to_owned() };
     let evidence = Evidence { membership: Membership::Voter, members: Some(members.clone()), ..Evidence::default() };
     driver.on(Input::Probed(evidence));
-    assert_eq!(driver.outcomes(), [Outcome::Succeeded(Seen { members: Some(members), node: None })]);
+    assert_eq!(driver.outcomes(), [Outcome::Succeeded(Seen { members: Some(members), ..Seen::default() })]);
 }
 
 #[test]

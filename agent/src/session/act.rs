@@ -98,7 +98,8 @@ impl Session {
 
     fn call(&mut self, key: Key, verb: Verb, mode: Mode) {
         let payload = self.opened.take_if(|(opened, _)| *opened == key).map(|(_, payload)| payload).unwrap_or_default();
-        let limit = self.phase.instruction().and_then(|instruction| instruction.step(&key)).and_then(|step| step.limit);
+        let step = self.phase.instruction().and_then(|instruction| instruction.step(&key));
+        let (limit, requests) = step.map(|step| (step.limit, step.requests.clone())).unwrap_or_default();
         let stop = CancellationToken::new();
         self.stops.insert(key.clone(), stop.clone());
         tracing::info!(step = %key, ?verb, ?mode, "step begins");
@@ -108,6 +109,7 @@ impl Session {
             mode,
             node_name: self.node_name(),
             payload,
+            requests,
             config_path: self.phase.journal().config_path.clone(),
             limit,
             state_dir: self.settings.state_dir.clone(),

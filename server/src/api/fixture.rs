@@ -75,6 +75,8 @@ pub(crate) fn mk_spec() -> ClusterSpec {
             mk_pool("worker", Role::Worker, Admission::Token, 2),
         ],
         kubeadm: BTreeMap::new(),
+        custodian_secrets: false,
+        detached_approval: None,
         cluster_info_closed: false,
         link: None,
     }

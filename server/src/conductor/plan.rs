@@ -6,6 +6,7 @@ mod init;
 mod join;
 mod permits;
 mod preflight;
+mod requests;
 
 use std::collections::BTreeSet;
 

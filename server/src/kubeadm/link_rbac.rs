@@ -5,7 +5,7 @@
 //! `cluster-info` alone, to see which tokens are signed, and take away everybody's right to read it. Of Secrets it can see none.
 //! Bootstrap tokens and `kubeadm-certs` it makes, replaces and deletes by name; since RBAC limits neither `create` nor names that are
 //! not known beforehand, an admission policy holds it to bootstrap tokens of this cluster's own groups, to tokens that are good for
-//! nothing, and to that one Secret. A cluster whose API server has no such policies is not linked.
+//! nothing, and to that one Secret. Where the API server has no such policies a custodian makes them, and the link may touch no Secret.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -32,26 +32,17 @@ pub fn is_possible(version: &KubernetesVersion) -> bool {
     version.minor() >= POLICIES_MINOR
 }
 
-/// The objects for a cluster of that name, to be applied after `kubeadm init`.
+/// The objects for a cluster of that name, to be applied after `kubeadm init`; without `secrets` the link has no rights on any, as
+/// where its API server can't hold it to its own.
 ///
 /// # Errors
 /// If the name of the cluster makes no group.
-pub fn objects(cluster: &str) -> Result<Vec<Value>, GroupError> {
-    let named = json!({ "name": NAME, "namespace": NAMESPACE });
+pub fn objects(cluster: &str, secrets: bool) -> Result<Vec<Value>, GroupError> {
     let public = json!({ "name": NAME, "namespace": CLUSTER_INFO_NAMESPACE });
-    // The policy comes before the right that it limits.
-    Ok(vec![
-        policy(cluster)?,
-        policy_binding(),
+    let mut objects = if secrets { rights_on_secrets(cluster)? } else { Vec::new() };
+    objects.extend([
         cluster_role(),
         binding("ClusterRoleBinding", "ClusterRole", json!({ "name": NAME })),
-        json!({
-            "apiVersion": format!("{RBAC}/v1"),
-            "kind": "Role",
-            "metadata": named.clone(),
-            "rules": [{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "update", "delete"] }],
-        }),
-        binding("RoleBinding", "Role", named),
         json!({
             "apiVersion": format!("{RBAC}/v1"),
             "kind": "Role",
@@ -69,6 +60,23 @@ pub fn objects(cluster: &str) -> Result<Vec<Value>, GroupError> {
             }],
         }),
         binding("RoleBinding", "Role", public),
+    ]);
+    Ok(objects)
+}
+
+fn rights_on_secrets(cluster: &str) -> Result<Vec<Value>, GroupError> {
+    let named = json!({ "name": NAME, "namespace": NAMESPACE });
+    // The policy comes before the right that it limits.
+    Ok(vec![
+        policy(cluster)?,
+        policy_binding(),
+        json!({
+            "apiVersion": format!("{RBAC}/v1"),
+            "kind": "Role",
+            "metadata": named.clone(),
+            "rules": [{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "update", "delete"] }],
+        }),
+        binding("RoleBinding", "Role", named),
     ])
 }
 
@@ -168,7 +176,7 @@ mod tests {
         let texts = |value: &Value| -> Vec<String> {
             value.as_array().into_iter().flatten().filter_map(|text| text.as_str().map(str::to_owned)).collect()
         };
-        let objects = objects("prod").unwrap();
+        let objects = objects("prod", true).unwrap();
         let rules = objects.iter().flat_map(|object| object["rules"].as_array().cloned().unwrap_or_default());
         rules
             .map(|rule| (texts(&rule["resources"]).join(","), texts(&rule["verbs"]), texts(&rule["resourceNames"])))
@@ -185,10 +193,17 @@ mod tests {
     }
 
     #[test]
+    fn without_policies_nothing_is_said_of_secrets() {
+        let objects = objects("prod", false).unwrap();
+        assert!(objects.iter().all(|object| !object.to_string().contains("secrets")));
+        assert!(objects.iter().all(|object| object["apiVersion"] == "rbac.authorization.k8s.io/v1"));
+    }
+
+    #[test]
     fn of_config_maps_it_reads_the_public_one_alone() {
         let maps: Vec<_> = rules().into_iter().filter(|(resources, _, _)| resources == "configmaps").collect();
         assert_eq!(maps, [("configmaps".to_owned(), vec!["get".to_owned()], vec!["cluster-info".to_owned()])]);
-        let objects = objects("prod").unwrap();
+        let objects = objects("prod", true).unwrap();
         let roles = objects.iter().filter(|object| object["metadata"]["namespace"] == "kube-public");
         let kinds: Vec<_> = roles.map(|object| object["kind"].as_str().unwrap().to_owned()).collect();
         assert_eq!(kinds, ["Role", "RoleBinding"]);
@@ -198,7 +213,7 @@ mod tests {
     fn secrets_are_touched_only_where_a_policy_holds_the_link_to_its_own() {
         let is_possible = |version| is_possible(&KubernetesVersion::parse(version).unwrap());
         assert!(is_possible("v1.36.2") && is_possible("v1.30.0") && !is_possible("v1.29.4"));
-        let objects = objects("prod").unwrap();
+        let objects = objects("prod", true).unwrap();
         assert_eq!(objects[0]["kind"], "ValidatingAdmissionPolicy");
         assert_eq!(objects[1]["spec"]["policyName"], objects[0]["metadata"]["name"]);
     }

@@ -70,20 +70,21 @@ async fn record(server: &Unsealed, id: &ClusterId, condition: LinkCondition, mes
 
 async fn session(server: &Unsealed, id: &ClusterId) -> Result<Infallible, Trouble> {
     let cluster = server.ledger.read(|state| state.clusters.get(id).cloned()).ok_or(Trouble::Absent)?;
-    let link = cluster.spec.link.ok_or(Trouble::Absent)?;
+    cluster.spec.link.ok_or(Trouble::Absent)?;
     let (client, everybody) = connect(server, &cluster)?;
     if cluster.credentials.is_some() {
         rights::install(&client, &cluster).await?;
     }
-    let approves = link.csr_approval == CsrApproval::Muster;
+    let approves = cluster.spec.csr_approval() == CsrApproval::Muster;
+    let makes_secrets = !cluster.spec.secrets_by_custodian();
     let (listed, kinds) = (Listed::default(), 1 + usize::from(approves));
     let work = async {
         tokio::try_join!(
             nodes::watch(client.clone(), &server.ledger, id, &listed),
             only_if(approves, requests::watch(client.clone(), &server.ledger, id, &listed)),
-            tokens::keep(client.clone(), server, id),
-            certificates::keep(client.clone(), server, id),
-            compare::keep(client.clone(), server, id),
+            only_if(makes_secrets, tokens::keep(client.clone(), server, id)),
+            only_if(makes_secrets, certificates::keep(client.clone(), server, id)),
+            only_if(makes_secrets, compare::keep(client.clone(), server, id)),
             heartbeat(&client),
             async {
                 listed.wait(kinds).await;

@@ -21,9 +21,9 @@ const OWNER: &str = "fieldManager=muster&force=true";
 /// # Errors
 /// If the cluster's name makes no group.
 fn wanted(cluster: &Cluster) -> Result<Vec<Value>, Trouble> {
-    let approval = match cluster.spec.link.map(|link| link.csr_approval) {
-        Some(CsrApproval::Muster) => rbac::CsrApproval::Explicit,
-        Some(CsrApproval::Auto) | None => rbac::CsrApproval::Automatic,
+    let approval = match cluster.spec.csr_approval() {
+        CsrApproval::Muster => rbac::CsrApproval::Explicit,
+        CsrApproval::Auto => rbac::CsrApproval::Automatic,
     };
     rbac::rights(&cluster.spec.name, cluster.workers_only.is_empty(), approval)
         .map_err(|err| Trouble::down(LinkCondition::Failing, err.to_string()))

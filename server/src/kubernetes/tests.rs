@@ -8,6 +8,7 @@ mod imported;
 mod journeys;
 mod lines;
 mod outside;
+mod policies;
 mod real;
 mod real_import;
 mod secrets;

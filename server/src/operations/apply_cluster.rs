@@ -46,13 +46,10 @@ pub async fn run(
         inherit(&mut spec, cluster);
     }
     cluster_spec::check(&mut spec)?;
+    cluster_spec::settle_secrets(&mut spec, known.as_ref());
     let Some(cluster) = known else {
-        cluster_spec::check_link(&spec)?;
         return create(server, request, spec, dry_run).await;
     };
-    if cluster.origin == Origin::Created {
-        cluster_spec::check_link(&spec)?;
-    }
     let changes = cluster_diff::changes(&cluster.spec, &spec);
     if changes.is_empty() {
         return Ok(Applied { cluster: Some(cluster.id), outcome: Outcome::Unchanged, changes });

@@ -41,10 +41,10 @@ impl Fields {
         fields.add("spec.kubernetes.serviceSubnet", &spec.service_subnet);
         fields.add("spec.kubernetes.dnsDomain", &spec.dns_domain);
         fields.add("spec.keyAlgorithm", &spec.key_algorithm);
-        if let Some(link) = spec.link {
+        if spec.link.is_some() {
             fields.add("spec.kubernetes.access", "linked");
-            fields.add("spec.kubernetes.csrApproval", link.csr_approval.word());
         }
+        fields.add("spec.kubernetes.csrApproval", spec.csr_approval().word());
         if spec.cluster_info_closed {
             fields.add("spec.kubernetes.clusterInfo", "closed");
         }
@@ -149,6 +149,8 @@ mod tests {
             key_algorithm: "RSA-2048".into(),
             pools,
             kubeadm: BTreeMap::new(),
+            custodian_secrets: false,
+            detached_approval: None,
             cluster_info_closed: false,
             link: None,
         }

@@ -52,14 +52,16 @@ pub fn check(spec: &mut ClusterSpec) -> Result<Vec<String>, OperationError> {
     Ok(warning.map(|warning| warning.to_string()).into_iter().collect())
 }
 
-/// Whether a cluster that Muster makes can be linked. One that is brought in brings its rights with its kubeconfig.
-pub fn check_link(spec: &ClusterSpec) -> Result<(), OperationError> {
-    let version = KubernetesVersion::parse(&spec.kubernetes_version);
-    if spec.link.is_none() || version.is_ok_and(|version| link_rbac::is_possible(&version)) {
-        return Ok(());
-    }
-    let problem = "linked needs Kubernetes 1.30 or later, whose admission policies hold the link to its own Secrets";
-    Err(OperationError::invalid("spec.kubernetes.access", problem))
+/// Whether a custodian makes the Secrets of a linked cluster: where its API server, when it came up, could not hold the link to its
+/// own. One that was brought in brings its rights with its kubeconfig.
+pub fn settle_secrets(spec: &mut ClusterSpec, known: Option<&Cluster>) {
+    spec.custodian_secrets = match known.filter(|cluster| cluster.initialised) {
+        Some(cluster) => cluster.spec.custodian_secrets,
+        None => {
+            let version = KubernetesVersion::parse(&spec.kubernetes_version);
+            spec.link.is_some() && version.is_ok_and(|version| !link_rbac::is_possible(&version))
+        }
+    };
 }
 
 fn extra_of(spec: &ClusterSpec) -> Result<Extra, OperationError> {
@@ -85,6 +87,11 @@ pub fn warnings(cluster: &Cluster, now_ms: u64) -> Vec<String> {
         } else if ca.not_after_ms - now_ms < SOON_MS {
             warnings.push(format!("{} expires in {} days", ca.name, (ca.not_after_ms - now_ms) / 86_400_000));
         }
+    }
+    if cluster.spec.custodian_secrets {
+        warnings.push(
+            "a custodian makes its Secrets, not the link: an API server before Kubernetes 1.30 can't hold the link to its own".into(),
+        );
     }
     for pool in cluster.spec.pools.iter().filter(|pool| pool.discovery == "token-unsafe") {
         warnings.push(format!("pool {}: machines join without verifying the CA (unsafeSkipCAVerification)", pool.name));

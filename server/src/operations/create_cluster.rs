@@ -57,6 +57,9 @@ pub async fn run(
     pki: Pki,
 ) -> Result<ClusterId, OperationError> {
     cluster_spec::check(&mut spec)?;
+    if matches!(pki, Pki::Made) {
+        cluster_spec::settle_secrets(&mut spec, None);
+    }
     let Ready { pki, origin, kubeconfig, workers_only } = ready(&spec, pki).await?;
     let id = ClusterId(uuid::Uuid::new_v4().to_string());
     let keys = server.keys()?;
@@ -105,7 +108,6 @@ async fn ready(spec: &ClusterSpec, pki: Pki) -> Result<Ready, OperationError> {
             Ok(Ready { pki: imported.pki, origin: Origin::Imported, kubeconfig, workers_only })
         }
         Pki::Made => {
-            cluster_spec::check_link(spec)?;
             let algorithm: KeyAlgorithm =
                 spec.key_algorithm.parse().map_err(|err| OperationError::invalid("spec.keyAlgorithm", err))?;
             // RSA-4096 takes seconds: not on a thread that serves streams.

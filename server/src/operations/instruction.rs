@@ -54,7 +54,9 @@ impl StepOf {
     /// Something has to be sent along: files, objects, secrets.
     pub fn needs_payload(&self) -> bool {
         let carries = match &self.task {
-            Task::Own(Verb::WaitReady | Verb::Reset) | Task::Errand(ErrandKind::ListEtcdMembers(_)) => false,
+            Task::Own(Verb::WaitReady | Verb::Reset) => false,
+            Task::Errand(kind) if kind.is_of_requests() => false,
+            Task::Errand(ErrandKind::ListEtcdMembers(_)) => false,
             Task::Own(_) | Task::Errand(_) => true,
         };
         carries && self.open && !self.done

@@ -65,10 +65,10 @@ pub enum Approval {
 
 impl Approval {
     fn of(cluster: &Cluster, purpose: &Purpose) -> Self {
-        match cluster.spec.link.map(|link| link.csr_approval) {
-            Some(CsrApproval::Muster) if purpose.line_name().is_some() => Self::Muster,
-            Some(CsrApproval::Muster) => Self::Person,
-            Some(CsrApproval::Auto) | None => Self::Cluster,
+        match cluster.spec.csr_approval() {
+            CsrApproval::Muster if purpose.line_name().is_some() => Self::Muster,
+            CsrApproval::Muster => Self::Person,
+            CsrApproval::Auto => Self::Cluster,
         }
     }
 
@@ -160,7 +160,7 @@ async fn certificates(server: &Unsealed, cluster: &Cluster, ttl_ms: u64) -> Resu
 /// Somebody can make a token known to the cluster now: the link, or a custodian.
 fn check_way(server: &Unsealed, cluster: &Cluster) -> Result<(), OperationError> {
     let name = &cluster.spec.name;
-    if cluster.spec.link.is_some() {
+    if !cluster.spec.secrets_by_custodian() {
         return match &cluster.link {
             Some(link) if link.condition == LinkCondition::Connected => Ok(()),
             link => Err(OperationError::NotNow(format!(
@@ -173,7 +173,7 @@ fn check_way(server: &Unsealed, cluster: &Cluster) -> Result<(), OperationError>
         server.ledger.read(|state| state.custodian(&cluster.id).map(|node| (node.id.clone(), node.attached.is_some())));
     match custodian {
         None => Err(OperationError::NotNow(format!(
-            "cluster {name} is detached and has no custodian (a joined control plane with an agent): nobody can make a token known to it"
+            "cluster {name} has no custodian (a joined control plane with an agent): nobody can make a token known to it"
         ))),
         Some((custodian, false)) => Err(OperationError::NotNow(format!(
             "custodian {custodian} of cluster {name} is not attached; start its agent"

@@ -3,6 +3,7 @@
 //! What a request says is a claim. What counts is who the API server says has made it, and what the state knows of that token
 //! or node. The names of Kubernetes are those of pkg/apis/certificates/helpers.go.
 
+mod custody;
 mod judge;
 
 use std::collections::BTreeSet;

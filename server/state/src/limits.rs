@@ -45,6 +45,14 @@ pub const ERRAND_TOKENS_MAX: usize = 500;
 /// An errand that its custodian has left alone for this long may be given to another: 5 minutes, many times what
 /// kubectl or `upload-certs` take.
 pub const ERRAND_PATIENCE_MS: u64 = 5 * 60 * 1000;
+/// The same for certificate requests: a look and an answer take kubectl less than a second each.
+pub const REQUESTS_PATIENCE_MS: u64 = 45 * 1000;
+/// Pending certificate requests that one report tells of: the others follow in the next.
+pub const REQUESTS_SEEN_MAX: usize = 32;
+/// Pending certificate requests of a detached cluster that are left to others and not told of again.
+pub const REQUESTS_PASSED_MAX: usize = 512;
+/// Nodes that a custodian is asked about in one look: those of printed join lines for one name that still work.
+pub const REQUESTS_NODES_MAX: usize = 64;
 /// Entries of a list in what a machine claims or reports (MAC addresses, labels, findings, …): machines with many
 /// virtual functions have hundreds of MAC addresses.
 pub const CLAIMS_MAX: usize = 512;

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod comparison;
 pub mod credential;
 pub mod credentials;
+pub mod custody;
 pub mod errand;
 pub mod etcd;
 pub mod event;
@@ -20,6 +21,7 @@ pub use cluster::{Admission, CaCertificate, Cluster, ClusterSpec, NamedNode, Ori
 pub use comparison::{Comparison, StateSeen};
 pub use credential::{BootstrapToken, BootstrapTokenState, EnrolmentToken, Purpose, TokenDifference, TokenStanding};
 pub use credentials::Credentials;
+pub use custody::{Custody, RequestsSeen, SeenRequest, Verdict};
 pub use errand::{Errand, ErrandKind, ErrandState};
 pub use etcd::{EtcdProblem, EtcdRemoval, EtcdView, WatchedMember};
 pub use event::Event;

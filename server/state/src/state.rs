@@ -257,7 +257,7 @@ impl State {
 
     /// Its custodian has had its time, and this one is another.
     pub(crate) fn may_take_over(&self, errand: &Errand, custodian: &NodeId) -> bool {
-        let is_overdue = self.now_ms.saturating_sub(errand.created_ms) >= limits::ERRAND_PATIENCE_MS;
+        let is_overdue = self.now_ms.saturating_sub(errand.created_ms) >= errand.kind.patience_ms();
         errand.custodian != *custodian && is_overdue
     }
 

@@ -87,7 +87,7 @@ impl State {
         if let Some((id, differs)) = token.and_then(|token| Some((&token.id, token.differs?))) {
             return (Phase::WaitingForCustodian, format!("bootstrap token {id}: {}", differs.sentence()));
         }
-        let link = self.clusters.get(cluster).filter(|cluster| cluster.spec.link.is_some());
+        let link = self.clusters.get(cluster).filter(|cluster| !cluster.spec.secrets_by_custodian());
         let message = match link.map(|cluster| cluster.link.as_ref()) {
             Some(Some(link)) if link.condition != LinkCondition::Connected => {
                 format!("the link to the cluster's API is {:?}: {}", link.condition, link.message)

@@ -32,7 +32,7 @@ pub(crate) fn node_name(world: &World, id: &NodeId) -> String {
 }
 
 /// What the kubelet of that node asks for with that token.
-fn honest(name: &str, token: &TokenId) -> CsrClaim {
+pub(crate) fn honest(name: &str, token: &TokenId) -> CsrClaim {
     let content = CsrContent {
         common_names: vec![format!("system:node:{name}")],
         organizations: vec!["system:nodes".into()],

@@ -1,6 +1,7 @@
 //! The rules of the replicated state, from outside: what is refused, what always holds, what is stored.
 
 mod comparing;
+mod custody;
 mod differing;
 mod enrolment;
 mod etcd;

@@ -175,6 +175,8 @@ pub(crate) fn spec(cluster: &str) -> ClusterSpec {
             pool("queue", Role::Worker, Admission::Approve),
         ],
         kubeadm: BTreeMap::new(),
+        custodian_secrets: false,
+        detached_approval: None,
         cluster_info_closed: false,
         link: None,
     }

@@ -288,6 +288,8 @@ fn spec(name: &str, value: u32) -> ClusterSpec {
             pool("workers", Role::Worker, Admission::Token),
         ],
         kubeadm: BTreeMap::new(),
+        custodian_secrets: false,
+        detached_approval: None,
         cluster_info_closed: false,
         link: None,
     }

@@ -12,11 +12,13 @@ use super::*;
 use crate::etcd::EtcdError;
 use crate::executor::News;
 use crate::host::{Call, Exit, Host, OnLine, Output};
-use crate::instruction::{Key, ObjectName, Payload};
+use crate::instruction::{Key, ObjectName, Payload, RequestsTask};
 use crate::report::EtcdMember;
 
 const CONFIG: &str = "/etc/muster/kubeadm.yaml";
 const YAML: &str = "kind: JoinConfiguration\nskipPhases: [control-plane-join/mark-control-plane]\n";
+
+mod requests;
 
 /// A machine in memory whose programs answer from a script.
 #[derive(Default)]
@@ -125,6 +127,7 @@ fn mk_job(verb: Verb, mode: Mode, payload: Payload) -> Job {
         mode,
         node_name: "n1".to_owned(),
         payload,
+        requests: RequestsTask::default(),
         config_path: None,
         limit: None,
         state_dir: PathBuf::from("/nowhere"),

@@ -1,7 +1,7 @@
 //! Instructions, without their payloads.
 
-use muster_proto::join::v1::{Instruction as Wire, Step as WireStep, Verb as WireVerb};
-use muster_state::record::{ErrandKind, Verb};
+use muster_proto::join::v1::{Instruction as Wire, RequestVerdict, RequestsTask, Step as WireStep, Verb as WireVerb};
+use muster_state::record::{ErrandKind, Verb, Verdict};
 
 use crate::operations::instruction::{Instruction, StepOf, Task};
 
@@ -30,6 +30,28 @@ fn step(step: &StepOf) -> WireStep {
         payload: None,
         limit_ms: step.limit_ms(),
         errand: matches!(step.task, Task::Errand(_)),
+        requests: requests(&step.task),
+    }
+}
+
+fn requests(task: &Task) -> Option<RequestsTask> {
+    let verdict = |verdict: &Verdict| RequestVerdict {
+        uid: verdict.uid.clone(),
+        name: verdict.name.clone(),
+        version: verdict.version.clone(),
+        approve: verdict.approve,
+        why: verdict.why.clone(),
+    };
+    match task {
+        Task::Errand(ErrandKind::ObserveRequests { passed_over, nodes }) => Some(RequestsTask {
+            passed_over: passed_over.clone(),
+            node_names: nodes.iter().map(ToString::to_string).collect(),
+            verdicts: Vec::new(),
+        }),
+        Task::Errand(ErrandKind::ConcludeRequests(verdicts)) => {
+            Some(RequestsTask { verdicts: verdicts.iter().map(verdict).collect(), ..RequestsTask::default() })
+        }
+        Task::Own(_) | Task::Errand(_) => None,
     }
 }
 
@@ -47,5 +69,7 @@ fn verb(task: &Task) -> WireVerb {
         Task::Errand(ErrandKind::DeleteTokens(_)) => WireVerb::Delete,
         Task::Errand(ErrandKind::UploadCertificates) => WireVerb::UploadCerts,
         Task::Errand(ErrandKind::ListEtcdMembers(_)) => WireVerb::ListEtcdMembers,
+        Task::Errand(ErrandKind::ObserveRequests { .. }) => WireVerb::ObserveRequests,
+        Task::Errand(ErrandKind::ConcludeRequests(_)) => WireVerb::ConcludeRequests,
     }
 }

@@ -148,7 +148,7 @@ pub fn bootstrap(state: &State, token: &BootstrapToken, now_ms: u64) -> Wire {
 
 /// What the cluster itself has of it, as far as a link has seen.
 fn in_cluster(cluster: Option<&Cluster>, token: &BootstrapToken, now_ms: u64) -> &'static str {
-    let link = cluster.filter(|cluster| cluster.spec.link.is_some()).and_then(|cluster| cluster.link.as_ref());
+    let link = cluster.filter(|cluster| !cluster.spec.secrets_by_custodian()).and_then(|cluster| cluster.link.as_ref());
     match (token.differs, link.map(|link| link.condition)) {
         (Some(TokenDifference::Missing), _) => "missing",
         (Some(TokenDifference::Foreign), _) => "foreign",

@@ -7,7 +7,7 @@ use muster_state::{
     record::{BootstrapTokenState, Cluster, ErrandKind, Node},
 };
 
-use super::{Planned, View};
+use super::{Planned, View, requests};
 
 pub(super) fn plan(view: View<'_>, cluster: &Cluster) -> Vec<Planned> {
     let Some(custodian) = custodian(view, cluster) else { return Vec::new() };
@@ -20,11 +20,12 @@ pub(super) fn plan(view: View<'_>, cluster: &Cluster) -> Vec<Planned> {
         (!tokens.is_empty()).then(|| kind(tokens))
     };
     // Where the leader makes tokens through its link, no custodian sees them.
-    let tokens = |state, kind| if cluster.spec.link.is_some() { None } else { tokens(state, kind) };
+    let tokens = |state, kind| if cluster.spec.secrets_by_custodian() { tokens(state, kind) } else { None };
     let kinds = [
         tokens(BootstrapTokenState::Minted, ErrandKind::ApplyTokens),
         tokens(BootstrapTokenState::Ending, ErrandKind::DeleteTokens),
         upload_is_due(view, cluster).then_some(ErrandKind::UploadCertificates).filter(free),
+        requests::plan(view, cluster).filter(free),
     ];
     let errand = |kind| Planned::Errand(OpenErrand { cluster: cluster.id.clone(), kind, custodian: custodian.clone() });
     kinds.into_iter().flatten().map(errand).collect()
@@ -61,5 +62,5 @@ fn to_renew<'a>(
 /// Through a link the leader uploads it itself.
 fn upload_is_due(view: View<'_>, cluster: &Cluster) -> bool {
     let is_stale = view.now_ms.saturating_sub(cluster.certificates_uploaded_ms) >= limits::CERTIFICATES_FRESH_MS;
-    is_stale && cluster.spec.link.is_none() && view.state.is_join_window_open(&cluster.id, view.now_ms)
+    is_stale && cluster.spec.secrets_by_custodian() && view.state.is_join_window_open(&cluster.id, view.now_ms)
 }

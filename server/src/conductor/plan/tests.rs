@@ -19,6 +19,7 @@ use super::{Planned, View, plan};
 
 mod etcd;
 mod imported;
+mod requests;
 
 fn sealed() -> SealedSecret {
     SealedSecret { revision: 1, sealed: Sealed { epoch: 1, format: 1, bytes: Bytes(vec![0; 40]) } }
@@ -54,6 +55,8 @@ struct World {
     /// Nodes whose next report of that step is a failure.
     fails: BTreeMap<(NodeId, &'static str), bool>,
     etcd: Vec<EtcdMember>,
+    /// Of the cluster's API.
+    requests: requests::Requests,
 }
 
 impl World {
@@ -71,6 +74,8 @@ impl World {
             key_algorithm: "ECDSA-P256".into(),
             pools: vec![mk_pool("cp", Role::ControlPlane, &cps), mk_pool("w", Role::Worker, &ws)],
             kubeadm: BTreeMap::new(),
+            custodian_secrets: false,
+            detached_approval: None,
             cluster_info_closed: false,
             link: None,
         };
@@ -82,6 +87,7 @@ impl World {
             attached: BTreeSet::new(),
             fails: BTreeMap::new(),
             etcd: Vec::new(),
+            requests: requests::Requests::default(),
         };
         let ca = CaCertificate { name: "ca.crt".into(), pem: String::new(), pins: Vec::new(), not_after_ms: u64::MAX };
         let create = CreateCluster {
@@ -194,8 +200,8 @@ impl World {
             let errands: Vec<_> =
                 self.state.open_errands(id).map(|errand| (errand.number, errand.kind.clone())).collect();
             for (number, kind) in errands {
-                let members = matches!(kind, ErrandKind::ListEtcdMembers(_)).then(|| self.etcd.clone());
-                let verb = CompleteErrand { number, node: id.clone(), outcome: ErrandOutcome::Done(members) };
+                let outcome = self.outcome(kind);
+                let verb = CompleteErrand { number, node: id.clone(), outcome };
                 self.state.apply_verb(self.now_ms, verb).expect("an errand");
             }
             self.step(id);

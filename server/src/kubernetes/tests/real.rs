@@ -109,7 +109,7 @@ impl Drop for Lab {
 }
 
 pub(super) fn install_rights(lab: &Lab) {
-    let mut objects = link_rbac::objects("prod").unwrap();
+    let mut objects = link_rbac::objects("prod", true).unwrap();
     for role in [Role::Worker, Role::ControlPlane] {
         objects.extend(rbac::bindings("prod", role, rbac::CsrApproval::Explicit).unwrap());
     }

@@ -39,7 +39,7 @@ fn limited(lab: &Lab) -> String {
     lab.apply(&json!({
         "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "muster", "namespace": "kube-system" },
     }));
-    for mut object in link_rbac::objects("prod").unwrap() {
+    for mut object in link_rbac::objects("prod", true).unwrap() {
         let kind = object["kind"].as_str().unwrap_or_default().to_owned();
         if kind.starts_with("Validating") {
             continue;

@@ -66,8 +66,15 @@ impl World {
 
     /// The same, and `cp1` says that it is at that address.
     pub(super) async fn start_at(pki: &ClusterPki, endpoint: &str, address: &str) -> Self {
+        Self::start_as(pki, endpoint, address, false).await
+    }
+
+    /// The same; perhaps the API server knows no admission policies.
+    pub(super) async fn start_as(pki: &ClusterPki, endpoint: &str, address: &str, custodian_secrets: bool) -> Self {
         let founded = Founded::start(Places::default()).await;
-        create(&founded.server, pki, endpoint).await;
+        let create = mk_create(&founded.server, pki, endpoint);
+        let spec = ClusterSpec { custodian_secrets, ..create.spec };
+        founded.server.ledger.propose(CreateCluster { spec, ..create }).await.unwrap();
         first_control_plane(&founded.server, address).await;
         Self::linked(founded)
     }
@@ -222,10 +229,6 @@ impl World {
         let secret = Secret::BootstrapToken(&record.cluster, id).open_text(&keys.sealer, &record.secret).unwrap();
         format!("{id}.{}", *secret)
     }
-}
-
-async fn create(server: &Unsealed, pki: &ClusterPki, endpoint: &str) {
-    server.ledger.propose(mk_create(server, pki, endpoint)).await.unwrap();
 }
 
 fn mk_imported(server: &Unsealed, pki: &ClusterPki, kubeconfig: &Kubeconfig, workers_only: &str) -> CreateCluster {

@@ -28,22 +28,24 @@ pub(super) fn render(server: &Unsealed, records: &Records, errand: &Errand) -> a
             let config_path = file.path.clone();
             Ok(Payload { files: vec![file], config_path, scrub, ..Payload::default() })
         }
-        ErrandKind::ListEtcdMembers(_) => Ok(Payload::default()),
+        ErrandKind::ListEtcdMembers(_) | ErrandKind::ObserveRequests { .. } | ErrandKind::ConcludeRequests(_) => {
+            Ok(Payload::default())
+        }
     }
 }
 
-/// RBAC of Muster's own bootstrap groups, and where the cluster is linked, of the leader's link. Without a link that approves,
-/// the cluster itself approves the client certificates of these groups; such a token may then claim any node name. With one, the
-/// cluster approves none.
+/// RBAC of Muster's own bootstrap groups, and where the cluster is linked, of the leader's link. Where Muster does not approve,
+/// the cluster itself approves the client certificates of these groups; such a token may then claim any node name. Where it does,
+/// the cluster approves none.
 pub(super) fn custodian(records: &Records) -> anyhow::Result<Payload> {
     let (spec, mut items) = (&records.cluster.spec, Vec::new());
-    let approval = match spec.link.map(|link| link.csr_approval) {
-        Some(record::CsrApproval::Muster) => CsrApproval::Explicit,
-        Some(record::CsrApproval::Auto) | None => CsrApproval::Automatic,
+    let approval = match spec.csr_approval() {
+        record::CsrApproval::Muster => CsrApproval::Explicit,
+        record::CsrApproval::Auto => CsrApproval::Automatic,
     };
     items.extend(rights(&spec.name, true, approval)?);
     if spec.link.is_some() {
-        items.extend(link_rbac::objects(&spec.name)?);
+        items.extend(link_rbac::objects(&spec.name, !spec.secrets_by_custodian())?);
     }
     let mut delete = match approval {
         CsrApproval::Explicit => KUBEADMS_APPROVALS.map(|name| format!("clusterrolebinding//{name}")).to_vec(),

@@ -63,7 +63,7 @@ pub(super) fn config(server: &Unsealed, records: &Records) -> anyhow::Result<(Re
         local_api: node_inputs::local_api(records)?,
         tokens,
         certificate_key: Some(certificate_key),
-        skip_phases: if spec.link.is_some() { LINKED_SKIPS.map(str::to_owned).to_vec() } else { Vec::new() },
+        skip_phases: if spec.secrets_by_custodian() { Vec::new() } else { LINKED_SKIPS.map(str::to_owned).to_vec() },
         timeouts: Timeouts::default(),
         extra: extra(&records.cluster)?,
     };

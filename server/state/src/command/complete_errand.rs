@@ -5,7 +5,7 @@ use crate::{
     ClusterId, NodeId, Refusal, State, TokenId,
     failure::backoff_ms,
     limits,
-    record::{BootstrapToken, BootstrapTokenState, ErrandKind, ErrandState, EtcdMember},
+    record::{BootstrapToken, BootstrapTokenState, ErrandKind, ErrandState, EtcdMember, RequestsSeen},
     state::{Change, Context},
 };
 
@@ -25,6 +25,8 @@ pub struct CompleteErrand {
 pub enum ErrandOutcome {
     /// It is done; with etcd's members where those were asked for.
     Done(Option<Vec<EtcdMember>>),
+    /// Certificate requests were looked for, and these are pending.
+    Requests(RequestsSeen),
     /// It did not work; it is planned anew under another number after a pause.
     Failed(String),
 }
@@ -46,6 +48,17 @@ impl CompleteErrand {
                 let problem = "this errand is done only with a list of members";
                 return Err(Refusal::invalid("etcd_members", problem));
             }
+            ErrandOutcome::Done(_) if matches!(kind, ErrandKind::ObserveRequests { .. }) => {
+                return Err(Refusal::invalid("requests", "this errand is done only with a list of requests"));
+            }
+            ErrandOutcome::Requests(_) if !matches!(kind, ErrandKind::ObserveRequests { .. }) => {
+                return Err(Refusal::invalid("requests", "were not asked for"));
+            }
+            ErrandOutcome::Requests(seen) => {
+                seen.check()?;
+                close(state, self.number, &self.node);
+                state.decide_seen(&cluster, seen, context);
+            }
             ErrandOutcome::Done(members) => {
                 close(state, self.number, &self.node);
                 carry_out(state, &cluster, kind, &members.unwrap_or_default(), context);
@@ -61,6 +74,10 @@ impl CompleteErrand {
 }
 
 fn close(state: &mut State, number: u64, custodian: &NodeId) {
+    // Looks are many, and their traces are on nodes and tokens.
+    if state.errands.get(&number).is_some_and(|errand| errand.kind.is_of_requests()) {
+        state.errands.remove(&number);
+    }
     if let Some(errand) = state.errands.get_mut(&number) {
         errand.state = ErrandState::Done;
     }
@@ -103,6 +120,9 @@ fn carry_out(state: &mut State, cluster: &ClusterId, kind: ErrandKind, members: 
             }
         }
         ErrandKind::ListEtcdMembers(about) => judge_members(state, cluster, &about, members),
+        ErrandKind::ConcludeRequests(said) => state.conclude_seen(cluster, &said),
+        // Done with a list, which has been taken.
+        ErrandKind::ObserveRequests { .. } => {}
     }
 }
 

@@ -92,6 +92,7 @@ impl CreateCluster {
             initialised: self.origin == Origin::Imported,
             first: None,
             link: None,
+            custody: None,
             etcd: None,
             credentials: self.credentials,
             workers_only: limits::clip(&self.workers_only),

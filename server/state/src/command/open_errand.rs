@@ -2,7 +2,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ClusterId, NodeId, Refusal, State, TokenId, limits,
-    record::{BootstrapTokenState, Errand, ErrandKind, ErrandState, Role},
+    record::{BootstrapTokenState, CsrApproval, Errand, ErrandKind, ErrandState, Role},
     state::Context,
 };
 
@@ -68,6 +68,7 @@ impl OpenErrand {
             return Err(Refusal::WrongPhase { phase: node.phase, problem });
         }
         self.check_tokens(state)?;
+        self.check_requests(state)?;
         match state.errand_in_the_way(&self.cluster, &self.kind, &self.custodian) {
             None => Ok(()),
             Some(other) => Err(Refusal::Exists { kind: "errand".into(), name: other.step_id() }),
@@ -86,12 +87,46 @@ impl OpenErrand {
                 (ErrandKind::ApplyTokens(_), BootstrapTokenState::Minted | BootstrapTokenState::Present) => true,
                 (ErrandKind::DeleteTokens(_), BootstrapTokenState::Ending) => true,
                 (ErrandKind::ApplyTokens(_) | ErrandKind::DeleteTokens(_), _) => false,
-                (ErrandKind::UploadCertificates | ErrandKind::ListEtcdMembers(_), _) => true,
+                (
+                    ErrandKind::UploadCertificates
+                    | ErrandKind::ListEtcdMembers(_)
+                    | ErrandKind::ObserveRequests { .. }
+                    | ErrandKind::ConcludeRequests(_),
+                    _,
+                ) => true,
             })
         };
         match tokens.iter().find(|token| !is_wanted(token)) {
             None => Ok(()),
             Some(token) => Err(Refusal::invalid("tokens", format!("{token} is not to be applied, or not to be deleted"))),
+        }
+    }
+
+    /// Only where a custodian looks after requests, and only what was decided is said.
+    fn check_requests(&self, state: &State) -> Result<(), Refusal> {
+        if !self.kind.is_of_requests() {
+            return Ok(());
+        }
+        let spec = &state.cluster(&self.cluster)?.spec;
+        if spec.link.is_some() || spec.csr_approval() == CsrApproval::Auto {
+            return Err(Refusal::invalid("kind", "no custodian approves certificate requests of this cluster"));
+        }
+        match &self.kind {
+            ErrandKind::ObserveRequests { passed_over, nodes } => {
+                if passed_over.len() > limits::REQUESTS_PASSED_MAX || nodes.len() > limits::REQUESTS_NODES_MAX {
+                    let limit = limits::REQUESTS_PASSED_MAX as u64;
+                    return Err(Refusal::Full { what: "requests to be passed over".into(), limit });
+                }
+                Ok(())
+            }
+            ErrandKind::ConcludeRequests(verdicts) if *verdicts != state.verdicts_due(&self.cluster) => {
+                Err(Refusal::invalid("verdicts", "are not, or no longer, those that were decided"))
+            }
+            ErrandKind::ConcludeRequests(_)
+            | ErrandKind::ApplyTokens(_)
+            | ErrandKind::DeleteTokens(_)
+            | ErrandKind::UploadCertificates
+            | ErrandKind::ListEtcdMembers(_) => Ok(()),
         }
     }
 

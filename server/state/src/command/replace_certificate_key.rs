@@ -35,7 +35,7 @@ impl ReplaceCertificateKey {
             return Err(Refusal::invalid("certificate_key", problem));
         }
         if let Some(cluster) = state.clusters.get_mut(&self.cluster) {
-            cluster.certificates_ending |= cluster.spec.link.is_some() && cluster.certificates_uploaded_ms != 0;
+            cluster.certificates_ending |= !cluster.spec.secrets_by_custodian() && cluster.certificates_uploaded_ms != 0;
             cluster.certificate_key = self.certificate_key;
             cluster.certificates_uploaded_ms = 0;
         }

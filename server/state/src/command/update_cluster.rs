@@ -82,6 +82,10 @@ fn check_frozen(old: &ClusterSpec, new: &ClusterSpec, initialised: bool) -> Resu
         let problem = "can't be changed once the cluster has a control plane: that is when the leader's rights are installed";
         return Err(Refusal::invalid("spec.kubernetes.access", problem));
     }
+    if initialised && old.csr_approval() != new.csr_approval() {
+        let problem = "can't be changed once the cluster has a control plane: that is when the cluster's own approval is taken away";
+        return Err(Refusal::invalid("spec.kubernetes.csrApproval", problem));
+    }
     if initialised && new.link.is_none() && old.cluster_info_closed != new.cluster_info_closed {
         let problem = "of a detached cluster it can't be changed once there is a control plane; \
                        `kubectl -n kube-public delete rolebinding kubeadm:bootstrap-signer-clusterinfo` closes it";

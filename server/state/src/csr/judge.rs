@@ -34,8 +34,7 @@ impl State {
 
     pub(crate) fn judgement(&self, cluster: &ClusterId, uid: &str, claim: &CsrClaim) -> Judgement {
         let cluster = self.clusters.get(cluster);
-        let is_ours =
-            |cluster: &&Cluster| cluster.spec.link.is_some_and(|link| link.csr_approval == CsrApproval::Muster);
+        let is_ours = |cluster: &&Cluster| cluster.spec.csr_approval() == CsrApproval::Muster;
         let Some(cluster) = cluster.filter(is_ours) else { return Judgement::of(CsrDecision::Ignore) };
         if let Some(token) = claim.user.strip_prefix(TOKEN_USER) {
             let token = self.bootstrap_tokens.get(&TokenId(token.to_owned()));

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Credentials, EtcdView, Link, LinkStatus, SealedSecret};
+use super::{Credentials, CsrApproval, Custody, EtcdView, Link, LinkStatus, SealedSecret};
 use crate::{ClusterId, NodeId, NodeName, TokenId, facts::Selector};
 
 /// What a node is in its cluster.
@@ -117,6 +117,13 @@ pub struct ClusterSpec {
     /// a detached cluster, as before there were others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<Link>,
+    /// Of a linked cluster whose API server knows no admission policies, before Kubernetes 1.30: a custodian makes and deletes its
+    /// Secrets, since nothing would hold the link to its own.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub custodian_secrets: bool,
+    /// Who approves certificate requests of a detached cluster; absent: the cluster itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detached_approval: Option<CsrApproval>,
     /// Nobody without credentials may read `kube-public/cluster-info`: kubeadm's binding for it is taken away. Discovery by
     /// token can't work then.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -124,6 +131,19 @@ pub struct ClusterSpec {
 }
 
 impl ClusterSpec {
+    /// Its bootstrap tokens and `kubeadm-certs` are made and deleted by a custodian, not through a link.
+    pub fn secrets_by_custodian(&self) -> bool {
+        self.link.is_none() || self.custodian_secrets
+    }
+
+    /// Who approves the certificate requests of joining nodes: through the link, or through a custodian.
+    pub fn csr_approval(&self) -> CsrApproval {
+        match self.link {
+            Some(link) => link.csr_approval,
+            None => self.detached_approval.unwrap_or(CsrApproval::Auto),
+        }
+    }
+
     /// The pool of that name.
     pub fn pool(&self, name: &str) -> Option<&Pool> {
         self.pools.iter().find(|pool| pool.name == name)
@@ -249,6 +269,9 @@ pub struct Cluster {
     /// The members of its etcd, where the leader can ask for them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub etcd: Option<EtcdView>,
+    /// Its certificate requests, where a custodian looks after them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custody: Option<Custody>,
     /// How the leader gets at the API of a cluster that was brought in with a kubeconfig.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClusterId, NodeId, TokenId};
+use super::Verdict;
+use crate::{ClusterId, NodeId, NodeName, TokenId, limits};
 
 /// What is to be done. Each is safe when done twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +16,15 @@ pub enum ErrandKind {
     UploadCertificates,
     /// List etcd's members: evidence on what became of this node's join.
     ListEtcdMembers(NodeId),
+    /// List pending certificate requests.
+    ObserveRequests {
+        /// Seen before, and left to others: by uid.
+        passed_over: Vec<String>,
+        /// Nodes of which it must be known whether they are there and Ready.
+        nodes: Vec<NodeName>,
+    },
+    /// Approve and deny certificate requests, each at the version that was seen.
+    ConcludeRequests(Vec<Verdict>),
 }
 
 /// Where it stands.
@@ -66,14 +76,32 @@ impl Errand {
 impl ErrandKind {
     /// Two errands touch the same things: a deletion must not overtake an application of the same token.
     pub fn overlaps(&self, other: &Self) -> bool {
-        self == other || self.tokens().iter().any(|token| other.tokens().contains(token))
+        self == other
+            || (self.is_of_requests() && other.is_of_requests())
+            || self.tokens().iter().any(|token| other.tokens().contains(token))
     }
 
     /// The bootstrap tokens it touches.
     pub fn tokens(&self) -> &[TokenId] {
         match self {
             Self::ApplyTokens(tokens) | Self::DeleteTokens(tokens) => tokens,
-            Self::UploadCertificates | Self::ListEtcdMembers(_) => &[],
+            Self::UploadCertificates
+            | Self::ListEtcdMembers(_)
+            | Self::ObserveRequests { .. }
+            | Self::ConcludeRequests(_) => &[],
         }
+    }
+
+    /// It is about certificate requests: looking and answering go one after the other.
+    #[must_use]
+    pub fn is_of_requests(&self) -> bool {
+        matches!(self, Self::ObserveRequests { .. } | Self::ConcludeRequests(_))
+    }
+
+    /// A custodian that has left it alone for this long, milliseconds, may be off: another takes over. A kubelet waits five
+    /// minutes for its certificate.
+    #[must_use]
+    pub fn patience_ms(&self) -> u64 {
+        if self.is_of_requests() { limits::REQUESTS_PATIENCE_MS } else { limits::ERRAND_PATIENCE_MS }
     }
 }

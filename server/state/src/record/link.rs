@@ -15,7 +15,7 @@ pub struct Link {
 /// Who approves the certificate requests of joining nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CsrApproval {
-    /// The leader, each by what the state knows of the machine.
+    /// Muster, each by what the state knows of the machine.
     Muster,
     /// The cluster itself, for any name that a token's holder asks for.
     Auto,

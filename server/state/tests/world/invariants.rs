@@ -125,6 +125,8 @@ fn check_bounds(state: &State) {
     for cluster in state.clusters.keys() {
         let closed = state.errands.values().filter(|e| e.cluster == *cluster && e.state != ErrandState::Open).count();
         assert!(closed <= limits::DONE_ERRANDS_KEPT);
+        let custody = state.clusters[cluster].custody.as_ref();
+        assert!(custody.is_none_or(|custody| custody.passed_over.len() <= limits::REQUESTS_PASSED_MAX));
     }
 }
 

@@ -32,6 +32,8 @@ pub fn parse(wire: Option<Wire>) -> Result<ClusterSpec, OperationError> {
     if !wire.dns_domain.is_empty() {
         dns1123_subdomain(&wire.dns_domain).map_err(|err| OperationError::invalid("spec.kubernetes.dnsDomain", err))?;
     }
+    let approval = csr_approval(&wire.csr_approval)?;
+    let link = link(&wire.access, approval)?;
     let trees = [wire.kubeadm_init_json, wire.kubeadm_cluster_json, wire.kubeadm_join_json, wire.kubeadm_kubelet_json];
     Ok(ClusterSpec {
         pools: pools.collect::<Result<_, _>>()?,
@@ -43,7 +45,10 @@ pub fn parse(wire: Option<Wire>) -> Result<ClusterSpec, OperationError> {
         service_subnet: wire.service_subnet,
         dns_domain: wire.dns_domain,
         key_algorithm: wire.key_algorithm,
-        link: link(&wire.access, &wire.csr_approval)?,
+        link,
+        custodian_secrets: false,
+        // What the cluster does by itself is not written, as before there was anything else.
+        detached_approval: (link.is_none() && approval != CsrApproval::Auto).then_some(approval),
         cluster_info_closed: match wire.cluster_info.as_str() {
             "" | OPEN => false,
             CLOSED => true,
@@ -55,22 +60,25 @@ pub fn parse(wire: Option<Wire>) -> Result<ClusterSpec, OperationError> {
     })
 }
 
-/// Detached unless it says otherwise; a link approves unless it says otherwise.
-fn link(access: &str, approval: &str) -> Result<Option<Link>, OperationError> {
-    let field = "spec.kubernetes.csrApproval";
-    match (access, approval) {
-        ("" | DETACHED, "") => Ok(None),
-        // What is so anyway may be said.
-        ("" | DETACHED, "auto") => Ok(None),
-        ("" | DETACHED, _) => Err(OperationError::invalid(
-            field,
-            "only a linked cluster's requests are approved by Muster: write access: linked",
-        )),
-        (LINKED, "" | "muster") => Ok(Some(Link { csr_approval: CsrApproval::Muster })),
-        (LINKED, "auto") => Ok(Some(Link { csr_approval: CsrApproval::Auto })),
-        (LINKED, _) => Err(OperationError::invalid(field, format!("{approval:?} is neither muster nor auto"))),
-        (_, _) => {
-            Err(OperationError::invalid("spec.kubernetes.access", format!("{access:?} is neither linked nor detached")))
+/// Detached unless it says otherwise.
+fn link(access: &str, approval: CsrApproval) -> Result<Option<Link>, OperationError> {
+    match access {
+        "" | DETACHED => Ok(None),
+        LINKED => Ok(Some(Link { csr_approval: approval })),
+        other => {
+            Err(OperationError::invalid("spec.kubernetes.access", format!("{other:?} is neither linked nor detached")))
+        }
+    }
+}
+
+/// Muster approves unless it says otherwise.
+fn csr_approval(word: &str) -> Result<CsrApproval, OperationError> {
+    match word {
+        "" | "muster" => Ok(CsrApproval::Muster),
+        "auto" => Ok(CsrApproval::Auto),
+        other => {
+            let problem = format!("{other:?} is neither muster nor auto");
+            Err(OperationError::invalid("spec.kubernetes.csrApproval", problem))
         }
     }
 }
@@ -126,7 +134,7 @@ pub fn render(spec: &ClusterSpec) -> Wire {
         kubeadm_join_json: join,
         kubeadm_kubelet_json: kubelet,
         access: if spec.link.is_some() { LINKED } else { DETACHED }.into(),
-        csr_approval: spec.link.map(|link| link.csr_approval.word().to_owned()).unwrap_or_default(),
+        csr_approval: spec.csr_approval().word().into(),
         cluster_info: if spec.cluster_info_closed { CLOSED } else { OPEN }.into(),
     }
 }

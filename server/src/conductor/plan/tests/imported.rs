@@ -32,3 +32,14 @@ fn a_cluster_that_was_brought_in_by_a_kubeconfig_is_joined_without_a_custodian()
         assert_eq!(world.all_ready(), linked, "{:?} {:?}", world.node("w0").phase, world.node("cp0").phase);
     }
 }
+
+#[test]
+fn where_an_api_server_knows_no_policies_a_custodian_makes_the_secrets_of_a_linked_cluster() {
+    for by_custodian in [false, true] {
+        let mut world = World::new("v1.29.4", 1, 1);
+        let spec = &mut world.state.clusters.get_mut(&world.cluster).unwrap().spec;
+        (spec.link, spec.custodian_secrets) = (Some(Link { csr_approval: CsrApproval::Muster }), by_custodian);
+        world.run(30);
+        assert_eq!(world.all_ready(), by_custodian, "{:?}", world.node("w0").message);
+    }
+}

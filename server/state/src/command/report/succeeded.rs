@@ -47,7 +47,7 @@ fn initialised(state: &mut State, cluster: &ClusterId, now_ms: u64) {
     let Some(record) = state.clusters.get_mut(cluster) else { return };
     record.initialised = true;
     // Through a link the leader uploads `kubeadm-certs` itself, and only while somebody needs it.
-    if record.spec.link.is_none() {
+    if record.spec.secrets_by_custodian() {
         record.certificates_uploaded_ms = now_ms;
     }
     let closed = record.spec.cluster_info_closed;

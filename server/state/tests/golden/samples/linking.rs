@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use muster_state::{
     Command, Reply,
     command::{
-        CertificatesStep, CompareTokens, DecideCsr, DropEtcdLearner, EndEtcdRemoval, EtcdSeen, ExtendJoinWindow,
-        MintBootstrapToken, MoveCertificates, MoveTokens, ObserveEtcd, ObserveNodes, RecordLink, RemoveEtcdMember,
-        TokenStep, UpdateCluster,
+        CertificatesStep, CompareTokens, CompleteErrand, DecideCsr, DropEtcdLearner, EndEtcdRemoval, ErrandOutcome,
+        EtcdSeen, ExtendJoinWindow, MintBootstrapToken, MoveCertificates, MoveTokens, ObserveEtcd, ObserveNodes,
+        OpenErrand, RecordLink, RemoveEtcdMember, TokenStep, UpdateCluster,
     },
     csr::{CsrClaim, CsrContent, CsrDecision},
     record::{
-        ApiNode, ClusterSpec, CsrApproval, EtcdMember, EtcdProblem, EtcdRemoval, EtcdView, Link, LinkCondition, Permit,
-        Purpose, Role, TokenDifference, WatchedMember,
+        ApiNode, ClusterSpec, CsrApproval, ErrandKind, EtcdMember, EtcdProblem, EtcdRemoval, EtcdView, Link,
+        LinkCondition, Permit, Purpose, RequestsSeen, Role, SeenRequest, TokenDifference, Verdict, WatchedMember,
     },
 };
 
@@ -127,8 +127,34 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
         ),
     ];
     all.extend(etcd_commands());
+    all.extend(custody());
     all.extend(tokens());
     all
+}
+
+/// What a custodian does about requests.
+fn custody() -> Vec<(&'static str, Command)> {
+    let open = |kind| plain(OpenErrand { cluster: "c1".into(), kind, custodian: "n1".into() });
+    let (uid, version, why) = ("u-1".to_owned(), "9".to_owned(), "it is the second".to_owned());
+    let verdict = Verdict { uid: uid.clone(), name: "csr-x".into(), version: version.clone(), approve: false, why };
+    let request = SeenRequest { uid, name: "csr-x".into(), version, digest: digest(6), claim: claim() };
+    let seen = RequestsSeen {
+        requests: vec![request],
+        passed_over: ["u-2".to_owned()].into(),
+        nodes: BTreeMap::from([(name("w1"), true)]),
+        more: true,
+    };
+    let outcome = ErrandOutcome::Requests(seen);
+    let spec = ClusterSpec { detached_approval: Some(CsrApproval::Muster), ..world::spec("c1") };
+    vec![
+        (
+            "OpenErrand-observe-requests",
+            open(ErrandKind::ObserveRequests { passed_over: vec!["u-2".into()], nodes: vec![name("w1")] }),
+        ),
+        ("OpenErrand-conclude-requests", open(ErrandKind::ConcludeRequests(vec![verdict]))),
+        ("CompleteErrand-requests", plain(CompleteErrand { number: 7, node: "n1".into(), outcome })),
+        ("UpdateCluster-detached-approval", plain(UpdateCluster { id: "c1".into(), revision: 3, spec })),
+    ]
 }
 
 /// Their replies.

@@ -1,0 +1,196 @@
+//! A custodian's calls about certificate requests: which are pending, and what a server has decided about them.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use super::Kubectl;
+use crate::instruction::{ObjectName, RequestsTask, Verdict};
+use crate::report::{CertificateRequest, Ended, RequestsSeen, Seen};
+
+/// Told of in one report; the server takes no more.
+const REQUESTS_MAX: usize = 32;
+/// Of one requester in one report: an honest one has one, and nobody may crowd out the others.
+const OF_ONE_MAX: usize = 4;
+/// Bytes of requests in one report: it must fit the server's limit for a message of an agent, 256 KiB.
+const BYTES_MAX: usize = 160 * 1024;
+
+/// Pending requests, a line of JSON each, so that kubectl leaves out the thousands that are settled. Go's `%q` is JSON's
+/// for all that an honest request holds; a line that is none is left out. One whose PKCS#10 is longer than any
+/// honest one, 5,000 characters of base64, shows none.
+const PENDING: &str = concat!(
+    r#"go-template={{range .items}}{{if not .status.conditions}}"#,
+    r#"{"uid":{{printf "%q" .metadata.uid}},"name":{{printf "%q" .metadata.name}},"#,
+    r#""version":{{printf "%q" .metadata.resourceVersion}},"signer":{{printf "%q" .spec.signerName}},"#,
+    r#""user":{{printf "%q" .spec.username}},"#,
+    r#""groups":[{{range $at, $group := .spec.groups}}{{if $at}},{{end}}{{printf "%q" $group}}{{end}}],"#,
+    r#""usages":[{{range $at, $usage := .spec.usages}}{{if $at}},{{end}}{{printf "%q" $usage}}{{end}}],"#,
+    r#""request":{{if le (len .spec.request) 5000}}{{printf "%q" .spec.request}}{{else}}""{{end}}}"#,
+    "{{\"\\n\"}}{{end}}{{end}}"
+);
+
+/// A Node's condition, in a word.
+const READY: &str = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status}"#;
+
+/// Who may have made a request that concerns a server: a bootstrap token or a kubelet.
+const REQUESTERS: [&str; 2] = ["system:bootstrap:", "system:node:"];
+
+#[derive(Deserialize)]
+struct Pending {
+    uid: String,
+    name: String,
+    version: String,
+    signer: String,
+    user: String,
+    groups: Vec<String>,
+    usages: Vec<String>,
+    request: String,
+}
+
+impl Kubectl<'_> {
+    /// Lists pending requests of kubelets, and looks at the Nodes that matter for them.
+    pub async fn observe_requests(&self, task: &RequestsTask) -> Ended {
+        let output = match self.run(&["get", "certificatesigningrequests", "-o", PENDING], None, false).await {
+            Ok(output) if output.succeeded() => output,
+            Ok(output) => return Ended::Failed(self.failure(&output)),
+            Err(ended) => return ended,
+        };
+        let mut seen = sift(&output.stdout, task);
+        if !seen.requests.is_empty() {
+            for name in &task.node_names {
+                match self.is_ready(name).await {
+                    Ok(ready) => seen.nodes.push((name.name.clone(), ready)),
+                    Err(ended) => return ended,
+                }
+            }
+        }
+        Ended::Succeeded(Seen { requests: Some(Box::new(seen)), ..Seen::default() })
+    }
+
+    async fn is_ready(&self, node: &ObjectName) -> Result<bool, Ended> {
+        let output = self.run(&["get", "node", &node.name, "--ignore-not-found", "-o", READY], None, false).await?;
+        if output.succeeded() {
+            Ok(output.stdout.concat().trim() == "True")
+        } else {
+            Err(Ended::Failed(self.failure(&output)))
+        }
+    }
+
+    /// Says to the cluster what was decided. A request that is another by now, or gone, is left alone: it is looked at anew.
+    pub async fn conclude_requests(&self, verdicts: &[Verdict]) -> Ended {
+        for verdict in verdicts {
+            let path =
+                format!("/apis/certificates.k8s.io/v1/certificatesigningrequests/{}/approval", verdict.name.name);
+            let body = Zeroizing::new(approval(verdict).to_string().into_bytes());
+            let output = match self.run(&["replace", "--raw", &path, "-f", "-"], Some(body), false).await {
+                Ok(output) => output,
+                Err(ended) => return ended,
+            };
+            let is_another = |line: &String| {
+                line.starts_with("Error from server (Conflict)") || line.starts_with("Error from server (NotFound)")
+            };
+            if !output.succeeded() && !output.lines.iter().any(is_another) {
+                return Ended::Failed(self.failure(&output));
+            }
+            let word = if verdict.approve { "approved" } else { "denied" };
+            self.feed.line(format!("certificate request {} is {word}", verdict.name.name));
+        }
+        Ended::Succeeded(Seen::default())
+    }
+}
+
+/// Only the conditions count at `/approval`; uid and version make sure that it is what was seen.
+fn approval(verdict: &Verdict) -> serde_json::Value {
+    let word = if verdict.approve { "Approved" } else { "Denied" };
+    json!({
+        "apiVersion": "certificates.k8s.io/v1",
+        "kind": "CertificateSigningRequest",
+        "metadata": { "name": verdict.name.name, "uid": verdict.uid, "resourceVersion": verdict.version },
+        "status": { "conditions": [{
+            "type": word, "status": "True", "reason": format!("Muster{word}"), "message": verdict.why,
+        }]},
+    })
+}
+
+/// What of the pending requests is to be told.
+fn sift(lines: &[String], task: &RequestsTask) -> RequestsSeen {
+    let (mut seen, mut of_one, mut bytes) = (RequestsSeen::default(), BTreeMap::new(), 0);
+    for line in lines {
+        let Ok(pending) = serde_json::from_str::<Pending>(line) else { continue };
+        if !REQUESTERS.iter().any(|requester| pending.user.starts_with(requester)) {
+            continue;
+        }
+        if task.passed_over.contains(&pending.uid) {
+            seen.passed_over.push(pending.uid);
+            continue;
+        }
+        let count: &mut usize = of_one.entry(pending.user.clone()).or_default();
+        *count += 1;
+        if *count > OF_ONE_MAX || seen.requests.len() >= REQUESTS_MAX || bytes + line.len() > BYTES_MAX {
+            seen.more = true;
+            continue;
+        }
+        bytes += line.len();
+        let Pending { uid, name, version, signer, user, groups, usages, request } = pending;
+        seen.requests.push(CertificateRequest { uid, name, version, signer, user, groups, usages, request });
+    }
+    seen
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(uid: &str, user: &str) -> String {
+        json!({ "uid": uid, "name": uid, "version": "7", "signer": "s", "user": user, "groups": ["g"],
+                "usages": ["client auth"], "request": "UEVN" })
+        .to_string()
+    }
+
+    fn uids(seen: &RequestsSeen) -> Vec<&str> {
+        seen.requests.iter().map(|request| request.uid.as_str()).collect()
+    }
+
+    #[test]
+    fn requests_of_tokens_and_kubelets_are_told_and_those_to_be_passed_over_only_by_uid() {
+        let lines = [
+            line("a", "system:bootstrap:abcdef"),
+            line("b", "system:node:n1"),
+            line("c", "alice"),
+            line("d", "system:bootstrap:fedcba"),
+        ];
+        let task = RequestsTask { passed_over: ["d".to_owned(), "gone".to_owned()].into(), ..RequestsTask::default() };
+        let seen = sift(&lines, &task);
+        assert_eq!(uids(&seen), ["a", "b"]);
+        assert_eq!((seen.passed_over, seen.more), (vec!["d".to_owned()], false));
+        assert_eq!(seen.requests[0].groups, ["g"]);
+    }
+
+    #[test]
+    fn nobody_crowds_out_the_others_by_many_requests() {
+        let flood = (0..100).map(|at| line(&format!("f{at}"), "system:bootstrap:thief0"));
+        let lines: Vec<String> = flood.chain([line("honest", "system:bootstrap:abcdef")]).collect();
+        let seen = sift(&lines, &RequestsTask::default());
+        assert_eq!(uids(&seen), ["f0", "f1", "f2", "f3", "honest"]);
+        assert!(seen.more);
+    }
+
+    #[test]
+    fn a_line_that_is_no_json_is_no_request() {
+        let forged = "{\"uid\":\"a\",\"user\":\"x\\x00\"";
+        assert_eq!(sift(&[forged.to_owned(), String::new()], &RequestsTask::default()), RequestsSeen::default());
+    }
+
+    #[test]
+    fn an_answer_names_the_very_object_that_was_seen() {
+        let name =
+            ObjectName { kind: "certificatesigningrequest".into(), namespace: String::new(), name: "csr-1".into() };
+        let verdict = Verdict { uid: "u".into(), name, version: "9".into(), approve: false, why: "no".into() };
+        let body = approval(&verdict);
+        assert_eq!(body["metadata"], json!({ "name": "csr-1", "uid": "u", "resourceVersion": "9" }));
+        assert_eq!(body["status"]["conditions"][0]["type"], "Denied");
+        assert_eq!(body["status"]["conditions"][0]["message"], "no");
+    }
+}

@@ -1,0 +1,71 @@
+//! When a custodian looks for certificate requests of its detached cluster, and when it answers them.
+
+use muster_state::{
+    NodeName, Phase, limits,
+    record::{BootstrapToken, Cluster, CsrApproval, ErrandKind, Node},
+};
+
+use super::View;
+
+/// While nodes join: kubelets wait for the answer.
+const JOINING_MS: u64 = 2_000;
+/// While kubelets may ask for the certificates of their servers, or a printed join line may be used.
+const EXPECTING_MS: u64 = 10_000;
+/// While nobody joins, for renewals: a kubelet waits for a quarter of an hour, and asks again.
+const IDLE_MS: u64 = 120_000;
+/// A Node that is not Ready after this is not waited for more eagerly than any other: it may lack a network for ever.
+const COMING_UP_MS: u64 = 15 * 60_000;
+
+pub(super) fn plan(view: View<'_>, cluster: &Cluster) -> Option<ErrandKind> {
+    let is_custodians = cluster.spec.link.is_none() && cluster.spec.csr_approval() == CsrApproval::Muster;
+    if !is_custodians || !cluster.initialised {
+        return None;
+    }
+    let verdicts = view.state.verdicts_due(&cluster.id);
+    if !verdicts.is_empty() {
+        return Some(ErrandKind::ConcludeRequests(verdicts));
+    }
+    look_is_due(view, cluster).then(|| ErrandKind::ObserveRequests {
+        passed_over: cluster.custody.iter().flat_map(|custody| &custody.passed_over).cloned().collect(),
+        nodes: lines(view, cluster).take(limits::REQUESTS_NODES_MAX).cloned().collect(),
+    })
+}
+
+fn look_is_due(view: View<'_>, cluster: &Cluster) -> bool {
+    let Some(custody) = &cluster.custody else { return true };
+    let pause = if custody.more {
+        0
+    } else if view.state.nodes_of(&cluster.id).any(|node| is_joining(view, node)) {
+        JOINING_MS
+    } else if view.state.nodes_of(&cluster.id).any(|node| is_coming_up(view, node)) || a_line_works(view, cluster) {
+        EXPECTING_MS
+    } else {
+        IDLE_MS
+    };
+    view.now_ms >= custody.looked_ms.saturating_add(pause)
+}
+
+fn is_joining(view: View<'_>, node: &Node) -> bool {
+    view.attached.contains(&node.id) && !node.steps.is_empty() && !node.has_joined()
+}
+
+/// Its kubelet runs, and has asked for the certificate of its server by the time that its Node is Ready.
+fn is_coming_up(view: View<'_>, node: &Node) -> bool {
+    let since_ms = node.timeline.last().map_or(0, |entry| entry.at_ms);
+    node.phase == Phase::WaitingForNodeReady && view.now_ms.saturating_sub(since_ms) < COMING_UP_MS
+}
+
+fn a_line_works(view: View<'_>, cluster: &Cluster) -> bool {
+    let mut tokens = view.state.bootstrap_tokens.values().filter(|token| token.cluster == cluster.id);
+    // That of `kubeadm init` is not printed.
+    let is_printed =
+        |token: &BootstrapToken| token.purpose.line_role().is_some() && cluster.first_token.as_ref() != Some(&token.id);
+    tokens.any(|token| is_printed(token) && token.is_live(view.now_ms))
+}
+
+/// The nodes for which join lines were printed that still work.
+fn lines<'a>(view: View<'a>, cluster: &'a Cluster) -> impl Iterator<Item = &'a NodeName> + use<'a> {
+    let tokens = view.state.bootstrap_tokens.values();
+    let live = tokens.filter(move |token| token.cluster == cluster.id && token.is_live(view.now_ms));
+    live.filter_map(|token| token.purpose.line_name())
+}

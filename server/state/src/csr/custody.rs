@@ -1,0 +1,105 @@
+//! Certificate requests of a detached cluster: a custodian tells what it saw, the log decides, a custodian says so to the cluster.
+//! The rules are those of every other cluster.
+
+use std::collections::BTreeSet;
+
+use super::CsrDecision;
+use crate::{
+    ClusterId, Refusal, State, VerbOf,
+    command::DecideCsr,
+    limits,
+    record::{Custody, RequestsSeen, SeenRequest, Verdict},
+    state::Context,
+};
+
+impl RequestsSeen {
+    pub(crate) fn check(&self) -> Result<(), Refusal> {
+        let is_bounded = self.requests.len() <= limits::REQUESTS_SEEN_MAX
+            && self.passed_over.len() <= limits::REQUESTS_PASSED_MAX
+            && self.nodes.len() <= limits::REQUESTS_NODES_MAX
+            && self.requests.iter().all(|seen| seen.version.len() <= limits::CLAIM_MAX)
+            && self.passed_over.iter().all(|uid| uid.len() <= limits::CLAIM_MAX);
+        if is_bounded {
+            Ok(())
+        } else {
+            Err(Refusal::invalid("requests", "tells of more than any custodian is asked for"))
+        }
+    }
+}
+
+impl State {
+    /// Decides upon all that a custodian saw. What was decided before and not yet said is among it, and decided anew: a node
+    /// may be locked by now.
+    pub(crate) fn decide_seen(&mut self, id: &ClusterId, seen: RequestsSeen, context: Context) {
+        let mut custody =
+            Custody { passed_over: seen.passed_over, looked_ms: context.now_ms, more: seen.more, ..Custody::default() };
+        let mut judged = Vec::new();
+        for mut request in seen.requests {
+            if let Some(name) = self.line_name_of(id, &request.claim) {
+                let Some(is_ready) = seen.nodes.get(name) else {
+                    // The next look is at that Node too.
+                    custody.more = true;
+                    continue;
+                };
+                request.claim.node_is_ready = *is_ready;
+            }
+            let decision = self.decide(id, &request, context);
+            judged.push((request, decision));
+        }
+        for (request, decision) in judged {
+            // Two with one token in one look: the second has locked the node, so the first is not approved either.
+            let decision = match decision {
+                Some(CsrDecision::Approve) => self.decide(id, &request, context),
+                other => other,
+            };
+            custody.take(request, decision);
+        }
+        if let Some(cluster) = self.clusters.get_mut(id) {
+            cluster.custody = Some(custody);
+        }
+    }
+
+    /// `None` if the state takes no decision on it: its name is none of Kubernetes.
+    fn decide(&mut self, id: &ClusterId, seen: &SeenRequest, context: Context) -> Option<CsrDecision> {
+        // What is nobody's business of ours leaves no trace.
+        if self.judge_csr(id, &seen.uid, &seen.claim) == CsrDecision::Ignore {
+            return Some(CsrDecision::Ignore);
+        }
+        let SeenRequest { uid, name, digest, claim, .. } = seen.clone();
+        VerbOf::apply(DecideCsr { cluster: id.clone(), uid, name, digest, claim }, self, context).ok()
+    }
+
+    /// What a custodian is to say to the cluster now. An approval of a node that was locked since is not said: the next look
+    /// decides anew.
+    pub fn verdicts_due(&self, id: &ClusterId) -> Vec<Verdict> {
+        let locked = self.nodes_of(id).filter(|node| node.locked.is_some());
+        let withdrawn: BTreeSet<&str> =
+            locked.flat_map(|node| &node.requests).map(|request| request.uid.as_str()).collect();
+        let custody = self.clusters.get(id).and_then(|cluster| cluster.custody.as_ref());
+        let verdicts = custody.into_iter().flat_map(|custody| &custody.verdicts);
+        verdicts.filter(|verdict| !verdict.approve || !withdrawn.contains(verdict.uid.as_str())).cloned().collect()
+    }
+
+    /// These were said to the cluster, or it did not take them because the requests had changed.
+    pub(crate) fn conclude_seen(&mut self, id: &ClusterId, said: &[Verdict]) {
+        let custody = self.clusters.get_mut(id).and_then(|cluster| cluster.custody.as_mut());
+        custody.into_iter().for_each(|custody| custody.verdicts.retain(|verdict| !said.contains(verdict)));
+    }
+}
+
+impl Custody {
+    fn take(&mut self, seen: SeenRequest, decision: Option<CsrDecision>) {
+        let SeenRequest { uid, name, version, .. } = seen;
+        let (approve, why) = match decision {
+            Some(CsrDecision::Approve) => (true, "it is what the holder of this token was to ask for".to_owned()),
+            Some(CsrDecision::Deny(why)) => (false, why),
+            Some(CsrDecision::Wait(_) | CsrDecision::Ignore) | None => {
+                if self.passed_over.len() < limits::REQUESTS_PASSED_MAX && uid.len() <= limits::CLAIM_MAX {
+                    self.passed_over.insert(uid);
+                }
+                return;
+            }
+        };
+        self.verdicts.push(Verdict { uid, name, version, approve, why });
+    }
+}
