@@ -28,11 +28,13 @@ use crate::{
     clock::now_ms,
     conductor,
     config::Config,
-    consensus, kubernetes, membership,
+    consensus,
+    discovery::WebCertificate,
+    kubernetes, membership,
     operations::{
         Unsealed, found_fleet,
         keyring::Keyring,
-        urls::{Places, Urls},
+        urls::{DiscoveryPlace, Places, Urls},
     },
     sessions::Sessions,
     web::{self, Health},
@@ -58,6 +60,7 @@ pub struct Sockets {
     operators: TcpListener,
     peers: TcpListener,
     http: TcpListener,
+    discovery: Option<TcpListener>,
 }
 
 impl Sockets {
@@ -74,6 +77,10 @@ impl Sockets {
             operators: bind("operator", ports.operators).await?,
             peers: bind("peer", ports.peers).await?,
             http: bind("HTTP", ports.http).await?,
+            discovery: match config.discovery.port {
+                Some(port) => Some(bind("discovery", port).await?),
+                None => None,
+            },
         })
     }
 
@@ -85,6 +92,9 @@ impl Sockets {
         ports.operators = self.operators.local_addr()?.port();
         ports.peers = self.peers.local_addr()?.port();
         ports.http = self.http.local_addr()?.port();
+        if let Some(socket) = &self.discovery {
+            config.discovery.port = Some(socket.local_addr()?.port());
+        }
         Ok(config)
     }
 }
@@ -111,10 +121,11 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     let config = sockets.settle(config)?;
+    let web_certificate = web_certificate(&config)?;
     let start = home::look(&config)?;
     let metrics = web::metrics::recorder()?;
     let (reporter, health) = Health::starting();
-    let Sockets { enrolment, nodes, operators, peers, http } = sockets;
+    let Sockets { enrolment, nodes, operators, peers, http, discovery } = sockets;
     let (stage, sessions, tasks) = (Stage::starting(), Sessions::default(), TaskTracker::new());
     tasks.spawn(web::serve(http, health, metrics, shutdown.clone()));
     tasks.spawn(observe::run(stage.clone(), sessions.clone(), reporter, shutdown.clone()));
@@ -128,7 +139,8 @@ pub async fn serve(
     let (own, server) = own_place(&config, &group, id, unlocked, sessions, &shutdown).await?;
     let running = Running { config, id, group, server, own, ends: Ends::new(), tasks, shutdown };
     let machines = listeners::Machines { enrolment, nodes };
-    let sockets = listeners::Sockets { machines, operators };
+    let discovery = discovery.map(|socket| listeners::Web { socket, certificate: web_certificate });
+    let sockets = listeners::Sockets { machines, operators, discovery };
     let outcome = tokio::select! {
         outcome = running.run(peers, sockets, progress) => outcome,
         why = running.ends.reason() => Err(why),
@@ -195,7 +207,18 @@ fn places(config: &Config) -> Places {
             nodes: written(&server.node_urls),
             operators: written(&server.operator_urls),
         },
+        discovery: config.discovery.authority(server).map(|authority| DiscoveryPlace {
+            url: format!("https://{authority}"),
+            of_fleet: config.discovery.files().is_none(),
+        }),
     }
+}
+
+/// The operator's own certificate for discovery. One that can't be used ends the start: it would be noticed too late.
+fn web_certificate(config: &Config) -> anyhow::Result<Option<Arc<WebCertificate>>> {
+    let files = config.discovery.files();
+    let read = files.map(|(certificate, key)| WebCertificate::read(certificate, key).context("[discovery]"));
+    Ok(read.transpose()?.map(Arc::new))
 }
 
 /// A server that knows its place.
@@ -220,7 +243,7 @@ impl Running {
     ) -> anyhow::Result<()> {
         // What its own disk knows: a voter's certificate may have run out while it was down, and it needs nobody to mend that.
         follow::take_keys(&self.server, &self.own);
-        let listeners::Sockets { machines, operators } = sockets;
+        let listeners::Sockets { machines, operators, discovery } = sockets;
         let voters = Voters { client: self.group.client.clone(), ledger: self.group.ledger.clone() };
         let listen = listeners::Listen { server: &self.server, identity: self.own.cell(), shutdown: &self.shutdown };
         // First, so that operators can ask whom this server waits for; the rest of what they want waits until it serves.
@@ -237,6 +260,9 @@ impl Running {
         follow::take_keys(&self.server, &self.own);
         let listen = listeners::Listen { server: &self.server, identity: self.own.cell(), shutdown: &self.shutdown };
         self.tasks.spawn(listen.to_machines(&voters, machines)?);
+        if let Some(web) = discovery {
+            self.tasks.spawn(listen.to_kubeadm(web)?);
+        }
         serves.cancel();
         self.begin_work();
         progress.serving(&self.server, first_context::make(&self.server)?.as_ref());

@@ -5,6 +5,7 @@
 //!
 //! Absent on purpose: reload while running, and layers of files. One file, read once, at the start.
 
+mod discovery;
 mod error;
 mod keys;
 mod print;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+pub use discovery::Discovery;
 pub use error::ConfigError;
 pub use span::Span;
 
@@ -32,6 +34,8 @@ pub const DEFAULT_FILE: &str = "/etc/muster/server.toml";
 pub struct Config {
     /// Who this server is and where it listens.
     pub server: Server,
+    /// Discovery files over HTTPS.
+    pub discovery: Discovery,
     /// Where the log is kept.
     pub storage: Storage,
     /// Where the seal key comes from.
@@ -218,6 +222,7 @@ impl Config {
                 check_authority(url).map_err(|why| invalid("server", key, &format!("{url:?} {why}")))?;
             }
         }
+        config.discovery.check().map_err(|(key, why)| invalid("discovery", key, &why))?;
         config.check_seal().map_err(|why| invalid("seal", "path", why))?;
         Ok(config)
     }

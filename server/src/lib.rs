@@ -10,6 +10,7 @@ pub mod conductor;
 pub mod config;
 pub mod consensus;
 pub mod demo;
+pub mod discovery;
 pub mod foreground;
 pub mod identity;
 pub mod joining;

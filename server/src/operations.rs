@@ -20,6 +20,7 @@ pub mod cluster_diff;
 pub mod cluster_pki;
 pub mod cluster_spec;
 pub mod create_cluster;
+pub mod discovery_file;
 pub mod enrol_machine;
 pub mod found_fleet;
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! What is public over plain HTTP: `/livez`, `/readyz`, `/healthz` and `/metrics`. Never a secret, never a name of a machine.
 //!
 //! Reading order: [`health`] (who says what is well), [`metrics`] (every name and how it is recorded), [`fleet`] (figures
-//! taken from the replicated state), [`grpc`] (figures of each call), `process` (figures of this process).
+//! taken from the replicated state), [`grpc`] (figures of each call), `process` (figures of this process), `connection` (HTTP on one
+//! connection, which `discovery` speaks too).
 //!
 //! Absent on purpose: TLS and callers (whatever needs to know who asks belongs on another listener), and the fleet page,
 //! which shows names and so lives with the operators.
 
+pub(crate) mod connection;
 pub mod fleet;
 pub mod grpc;
 pub mod health;
@@ -23,9 +25,6 @@ use axum::extract::RawQuery;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::{HeaderValue, StatusCode, header};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -33,16 +32,11 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use connection::{GRACE, answer};
 pub use health::{Check, Health, HealthReporter};
 
 /// Connections at a time. A few scrapers and load balancers need a handful; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 128;
-/// From the first byte of a request to the end of its header: a probe on a bad line needs less.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// The life of a connection, so that idle ones cannot hold all the places. Scrapers connect again.
-const CONNECTION_LIFE_MAX: Duration = Duration::from_secs(60);
-/// How long answers under way may take after shutdown was asked for.
-const GRACE: Duration = Duration::from_secs(2);
 /// How often histograms are folded; without it they would grow until the next scrape.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 /// After a failed `accept`, which mostly means that descriptors ran out.
@@ -89,21 +83,6 @@ async fn next_connection(
             }
         }
     }
-}
-
-async fn answer(stream: TcpStream, router: Router, shutdown: CancellationToken) {
-    let mut server = auto::Builder::new(TokioExecutor::new()).http1_only();
-    server.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        // A peer that breaks off is not news.
-        _ = connection.as_mut() => return,
-        () = shutdown.cancelled() => {}
-        () = sleep(CONNECTION_LIFE_MAX) => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    let _ = timeout(GRACE, connection).await;
 }
 
 fn router(health: Health, metrics: PrometheusHandle) -> Router {

@@ -24,14 +24,16 @@ const ROOMS: &[(&str, &str)] = &[
     // `cli`: the first operator's context is written in the command line's own form.
     (
         "app",
-        "agreement api cli clock conductor config consensus identity joining kubernetes ledger membership operations peers pki \
-         seal sessions storage web",
+        "agreement api cli clock conductor config consensus discovery identity joining kubernetes ledger membership operations \
+         peers pki seal sessions storage web",
     ),
     // The client side: a stranger to everything that a server does. `pki`: an import is checked before anything is sent.
     ("cli", "backup kubeadm pki suggestion"),
     // What a server does.
     // `kubernetes`: a cluster is looked at before it is brought in.
     ("api", "backup clock kubeadm kubernetes ledger operations peers pki sessions web"),
+    // Beside the api: HTTP for stock kubeadm.
+    ("discovery", "kubeadm operations web"),
     ("membership", "ledger operations"),
     ("agreement", "ledger process"),
     ("conductor", "clock kubeadm ledger operations sessions"),

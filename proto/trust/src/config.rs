@@ -1,17 +1,22 @@
-//! rustls settings for every Muster connection: TLS 1.3, HTTP/2, no resumption, the aws-lc-rs provider by name.
+//! rustls settings for every Muster connection: TLS 1.3, HTTP/2 (HTTP/1.1 where stock programs call), no resumption, the aws-lc-rs
+//! provider by name.
 
 use std::sync::Arc;
 
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
-use rustls::server::NoServerSessionStorage;
+use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
 use rustls::version::TLS13;
 use rustls::{ClientConfig, ServerConfig};
 
 use crate::identity::{IdentityCell, IdentityError, TlsIdentity};
 use crate::verify::{Anchor, RoleVerifier, ServerVerifier};
 
-/// The only application protocol that any listener speaks.
+/// What stock programs speak with the one listener that is for them. Agents and operators never accept it, so that nobody can
+/// lead their connections there.
+pub const ALPN_HTTP1: &[u8] = b"http/1.1";
+
+/// The application protocol of every other listener.
 pub const ALPN_H2: &[u8] = b"h2";
 
 /// The cryptography of every Muster connection. It is passed by name everywhere, so that nothing depends on which
@@ -86,10 +91,25 @@ pub fn server_config_with(
         Some(verifier) => builder.with_client_cert_verifier(Arc::new(verifier)),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_cert_resolver(identity);
-    config.alpn_protocols = vec![ALPN_H2.to_vec()];
+    Ok(sessionless(builder.with_cert_resolver(identity), ALPN_H2))
+}
+
+/// Settings of a listener for stock programs, which know nothing of the fleet: it shows what `certificate` says and asks for none.
+///
+/// # Errors
+/// If rustls refuses the provider, which a test rules out.
+pub fn https_config(certificate: Arc<dyn ResolvesServerCert>) -> Result<ServerConfig, IdentityError> {
+    let builder = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(IdentityError::Key)?;
+    Ok(sessionless(builder.with_no_client_auth().with_cert_resolver(certificate), ALPN_HTTP1))
+}
+
+/// A resumed session would outlive the certificate it began with.
+fn sessionless(mut config: ServerConfig, protocol: &[u8]) -> ServerConfig {
+    config.alpn_protocols = vec![protocol.to_vec()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
-    Ok(config)
+    config
 }

@@ -16,7 +16,9 @@ pub mod statement;
 mod verify;
 mod x509;
 
-pub use config::{ALPN_H2, client_config, client_config_with, provider, server_config, server_config_with};
+pub use config::{
+    ALPN_H2, ALPN_HTTP1, client_config, client_config_with, https_config, provider, server_config, server_config_with,
+};
 pub use identity::{IdentityCell, IdentityError, TlsIdentity};
 pub use peer::{Fingerprint, Peer};
 pub use pin::{Pin, PinError};

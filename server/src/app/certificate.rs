@@ -196,6 +196,17 @@ fn certify(
     pki: &FleetPki,
     server: u64,
 ) -> anyhow::Result<Vec<CertificateDer<'static>>> {
-    let terms = LeafTerms::server(&server.to_string(), vec![config.server.advertised_host()]);
+    let terms = LeafTerms::server(&server.to_string(), names(config));
     Ok(pki.certify(&key.request()?, &terms, now_ms())?.chain)
+}
+
+/// What this server is called: by all, and where discovery files are served with this certificate, by machines without an agent.
+fn names(config: &Config) -> Vec<String> {
+    let mut names = vec![config.server.advertised_host()];
+    let discovery = config.discovery.authority(&config.server).filter(|_| config.discovery.files().is_none());
+    let host = discovery.as_deref().and_then(|authority| authority.rsplit_once(':')).map(|(host, _)| host);
+    if let Some(host) = host.map(|host| host.trim_matches(['[', ']']).to_owned()).filter(|host| !names.contains(host)) {
+        names.push(host);
+    }
+    names
 }

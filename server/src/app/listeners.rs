@@ -6,10 +6,15 @@ use muster_proto::{
     admin::v1::admin_service_server::AdminServiceServer,
     enrolment::v1::enrolment_service_server::EnrolmentServiceServer, join::v1::join_service_server::JoinServiceServer,
 };
-use muster_trust::{IdentityCell, Role, server_config_with};
+use muster_trust::{IdentityCell, Role, https_config, server_config_with};
+use rustls::server::ResolvesServerCert;
 use tokio::net::TcpListener;
+use tokio_stream::StreamExt as _;
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport::Server};
+use tonic::{
+    service::Routes,
+    transport::{Server, server::Connected as _},
+};
 
 use crate::{
     api::{
@@ -18,11 +23,12 @@ use crate::{
         enrolment::Enrolment,
         join::Join,
         leader::Leader,
-        listener::{Limits, accept},
+        listener::{Accepted, Limits, accept},
         opening::OpeningLayer,
         voters::Voters,
     },
-    operations::Unsealed,
+    discovery::{self, WebCertificate},
+    operations::{Unsealed, discovery_file::DiscoveryFiles},
     web::grpc::GrpcMetrics,
 };
 
@@ -33,6 +39,8 @@ const ENROLMENT: Limits = Limits { connections: 12_000, per_address: 1_024 };
 const NODES: Limits = Limits { connections: 24_000, per_address: 8_000 };
 /// People and pipelines.
 const OPERATORS: Limits = Limits { connections: 512, per_address: 256 };
+/// Machines without an agent, which fetch one file each. A rack may stand behind one address.
+const DISCOVERY: Limits = Limits { connections: 1_024, per_address: 512 };
 /// Messages from agents: a CSR, facts and a page of log lines fit many times.
 const FROM_AGENTS_MAX: usize = 256 * 1024;
 /// Messages from operators: an imported PKI and a cluster file with thousands of named nodes.
@@ -60,6 +68,14 @@ pub(super) struct Machines {
 pub(super) struct Sockets {
     pub(super) machines: Machines,
     pub(super) operators: TcpListener,
+    pub(super) discovery: Option<Web>,
+}
+
+/// Where stock kubeadm comes in.
+pub(super) struct Web {
+    pub(super) socket: TcpListener,
+    /// The operator's own; without it, the fleet's is shown.
+    pub(super) certificate: Option<Arc<WebCertificate>>,
 }
 
 /// What listeners have in common.
@@ -103,6 +119,31 @@ impl Listen<'_> {
         let nodes = self.listen(Listener::Nodes, sockets.nodes, NODES, serves, join)?;
         Ok(async move {
             tokio::join!(enrolment, nodes);
+        })
+    }
+
+    /// Starts the listener for machines without an agent; the future ends when it has drained.
+    pub(super) fn to_kubeadm(&self, web: Web) -> anyhow::Result<impl Future<Output = ()> + use<>> {
+        let shown: Arc<dyn ResolvesServerCert> = match &web.certificate {
+            Some(certificate) => certificate.clone(),
+            None => self.identity.clone(),
+        };
+        let tls = Arc::new(https_config(shown)?);
+        let incoming = accept(web.socket, tls, DISCOVERY, self.shutdown.clone());
+        let incoming = incoming.filter_map(|accepted: std::io::Result<Accepted>| {
+            let accepted = accepted.ok()?;
+            let from = accepted.connect_info().remote.ip();
+            Some((accepted, from))
+        });
+        let served = discovery::serve(incoming, DiscoveryFiles::new(self.server.clone()), self.shutdown.clone());
+        let stop = self.shutdown.clone();
+        let followed = async {
+            if let Some(certificate) = web.certificate {
+                certificate.follow(stop).await
+            }
+        };
+        Ok(async {
+            tokio::join!(served, followed);
         })
     }
 

@@ -9,7 +9,7 @@ use super::ConfigError;
 use crate::suggestion::suggestion;
 
 /// Every section with its keys. A test holds it against the types.
-pub(super) const KNOWN: [(&str, &[&str]); 5] = [
+pub(super) const KNOWN: [(&str, &[&str]); 6] = [
     (
         "server",
         &[
@@ -25,6 +25,7 @@ pub(super) const KNOWN: [(&str, &[&str]); 5] = [
         ],
     ),
     ("server.ports", &["enrolment", "nodes", "operators", "peers", "http"]),
+    ("discovery", &["port", "url", "certificate", "key"]),
     ("storage", &["backend"]),
     ("seal", &["kind", "path", "previous"]),
     ("log", &["format", "level"]),

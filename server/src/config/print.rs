@@ -1,11 +1,12 @@
 //! The settings as a file with a word on each.
 
 use std::num::NonZeroU64;
+use std::path::PathBuf;
 
-use super::{Config, LogFormat, Ports, SealKind, Server};
+use super::{Config, Discovery, LogFormat, Ports, SealKind, Server};
 
 pub(super) fn print(config: &Config) -> String {
-    let Config { server: _, storage, seal: _, log } = config;
+    let Config { server: _, discovery: _, storage, seal: _, log } = config;
     let format = match log.format {
         LogFormat::Text => "text",
         LogFormat::Json => "json",
@@ -14,6 +15,7 @@ pub(super) fn print(config: &Config) -> String {
         r#"# Settings of a Muster server. Every key may be left out; what is printed here is in force.
 
 {server}
+{discovery}
 [storage]
 # sled | redb. To change it on a server that has a log: stop it, change this, run `muster storage convert`.
 backend = {backend}
@@ -26,6 +28,7 @@ format = {format}
 level = {level}
 "#,
         server = server(&config.server),
+        discovery = discovery(config),
         backend = quoted(storage.backend.name()),
         seal = seal(config),
         format = quoted(format),
@@ -72,6 +75,30 @@ http = {http}
     )
 }
 
+fn discovery(config: &Config) -> String {
+    let Discovery { port, url, certificate, key } = &config.discovery;
+    let place = config.discovery.authority(&config.server).unwrap_or_else(|| "none".to_owned());
+    format!(
+        r#"[discovery]
+# HTTPS for `kubeadm join --discovery-file`, for machines without an agent. Off without a port; 9447 is free among Muster's.
+{port}
+# HOST:PORT by which machines reach it, if that is a load balancer.
+{url}
+# PEM files of a web certificate that machines trust; looked at again every minute.
+{certificate}
+{key}
+"#,
+        port = port.map_or_else(|| "# port = …   (not set: off)".to_owned(), |port| format!("port = {port}")),
+        url = optional("url", url.as_deref(), &place),
+        certificate = optional("certificate", path(certificate), "the fleet's own"),
+        key = optional("key", path(key), "the fleet's own"),
+    )
+}
+
+fn path(path: &Option<PathBuf>) -> Option<&str> {
+    path.as_ref().and_then(|path| path.to_str())
+}
+
 fn seal(config: &Config) -> String {
     let (kind, instead) = match config.seal.kind {
         SealKind::File => ("file", config.seal_path().display().to_string()),
@@ -81,8 +108,8 @@ fn seal(config: &Config) -> String {
     format!(
         "[seal]\n# credential (systemd) | file | passphrase\nkind = {kind}\n{path}\n{previous}\n",
         kind = quoted(kind),
-        path = optional("path", config.seal.path.as_ref().and_then(|path| path.to_str()), &instead),
-        previous = optional("previous", config.seal.previous.as_ref().and_then(|path| path.to_str()), "none"),
+        path = optional("path", path(&config.seal.path), &instead),
+        previous = optional("previous", path(&config.seal.previous), "none"),
     )
 }
 

@@ -15,6 +15,12 @@ fn mk_full() -> Config {
     config.server.enrolment_urls = vec!["a.prod:9443".to_owned(), "[2001:db8::1]:9443".to_owned()];
     config.server.node_urls = vec!["10.0.0.5:9444".to_owned()];
     config.server.operator_urls = vec!["a.prod:9445".to_owned()];
+    config.discovery = Discovery {
+        port: Some(9447),
+        url: Some("join.prod:443".to_owned()),
+        certificate: Some(PathBuf::from("/etc/muster/web.crt")),
+        key: Some(PathBuf::from("/etc/muster/web.key")),
+    };
     config.seal = Seal {
         kind: SealKind::Passphrase,
         path: Some(PathBuf::from("/run/a \"quoted\" path")),
@@ -113,6 +119,25 @@ fn hosts_and_lists_are_checked_before_anything_is_made_from_them() {
     for url in ["boot.prod", "https://boot.prod:9443", "boot.prod:0", "boot.prod:x", "::1:9443", "-a:1", ""] {
         let error = parse(&format!("[server]\nnode_urls = [\"{url}\"]\n")).unwrap_err();
         assert!(error.starts_with("server.toml:2: server.node_urls: "), "{url}: {error}");
+    }
+}
+
+#[test]
+fn discovery_over_https_is_off_unless_it_has_a_port_and_a_certificate_needs_its_key() {
+    let server = Server { advertise: Some("boot.prod".to_owned()), ..Server::default() };
+    let authority = |text: &str| parse(text).unwrap().discovery.authority(&server);
+    assert_eq!(authority(""), None);
+    assert_eq!(authority("[discovery]\nport = 9447\n").as_deref(), Some("boot.prod:9447"));
+    let balanced = authority("[discovery]\nport = 9447\nurl = \"join.prod:443\"\n");
+    assert_eq!(balanced.as_deref(), Some("join.prod:443"));
+    for (text, says) in [
+        ("port = 9447\nkey = \"/k\"", "server.toml:3: discovery.key: needs its certificate"),
+        ("port = 9447\ncertificate = \"/c\"", "server.toml:3: discovery.certificate: needs its private key"),
+        ("url = \"join.prod:443\"", "server.toml:2: discovery.url: is of no use without `port`"),
+        ("port = 9447\nurl = \"https://join.prod\"", "server.toml:3: discovery.url: \"https://join.prod\" must be"),
+    ] {
+        let error = parse(&format!("[discovery]\n{text}\n")).unwrap_err();
+        assert!(error.starts_with(says), "{error}");
     }
 }
 

@@ -30,17 +30,6 @@ pub struct Discovery<'a> {
 }
 
 impl Discovery<'_> {
-    /// A discovery file without credentials: the joining configuration must hold a `tlsBootstrapToken`, and the API
-    /// server must answer anonymous requests (403 is enough, 401 is not).
-    pub fn file(&self) -> String {
-        format!(
-            "apiVersion: v1\nkind: Config\n{}  name: cluster\n\
-             contexts:\n- context:\n    cluster: cluster\n    user: \"\"\n  name: bootstrap\n\
-             current-context: bootstrap\n",
-            self.clusters()
-        )
-    }
-
     /// A discovery file with the token as credential: works with anonymous requests turned off, and needs no
     /// `tlsBootstrapToken` beside it.
     pub fn file_with_token(&self, token: &BootstrapToken) -> SecretText {
@@ -54,7 +43,9 @@ impl Discovery<'_> {
         ))
     }
 
-    /// The kubeconfig of the `cluster-info` ConfigMap, byte for byte as kubeadm 1.36 writes it.
+    /// The kubeconfig of the `cluster-info` ConfigMap, byte for byte as kubeadm 1.36 writes it. It is a discovery file without credentials,
+    /// too: kubeadm takes one without contexts, and refuses a context without a user. The join must bring a `tlsBootstrapToken`, and the
+    /// API server must answer anonymous requests (403 is enough, 401 is not).
     pub fn cluster_info(&self) -> String {
         format!(
             "apiVersion: v1\n{}  name: \"\"\ncontexts: null\ncurrent-context: \"\"\nkind: Config\nusers: null\n",
@@ -90,20 +81,13 @@ mod tests {
     }
 
     #[test]
-    fn the_file_has_the_ca_and_the_endpoint_and_no_user() {
-        let tree: Value = serde_saphyr::from_str(&with_discovery(|d| d.file())).unwrap();
-        let cluster = &tree["clusters"][0]["cluster"];
-        let ca = STANDARD.encode(vectors::bytes("cluster-rsa/pki/ca.crt"));
-        assert_eq!(cluster["certificate-authority-data"], json!(ca));
-        assert_eq!(cluster["server"], "https://127.0.0.1:26443");
-        assert_eq!(tree["users"], Value::Null);
-    }
-
-    #[test]
     fn the_file_with_a_token_names_it_in_the_current_context() {
         let token = BootstrapToken::parse("123456.0123456789012345").unwrap();
         let file = with_discovery(|d| d.file_with_token(&token));
         let tree: Value = serde_saphyr::from_str(file.expose()).unwrap();
+        let ca = STANDARD.encode(vectors::bytes("cluster-rsa/pki/ca.crt"));
+        assert_eq!(tree["clusters"][0]["cluster"]["certificate-authority-data"], json!(ca));
+        assert_eq!(tree["clusters"][0]["cluster"]["server"], "https://127.0.0.1:26443");
         assert_eq!(tree["current-context"], tree["contexts"][0]["name"]);
         assert_eq!(tree["contexts"][0]["context"]["cluster"], tree["clusters"][0]["name"]);
         assert_eq!(tree["contexts"][0]["context"]["user"], tree["users"][0]["name"]);

@@ -1,6 +1,7 @@
 //! Links against an API server double that speaks real TLS, and against real Kubernetes where there is one.
 
 mod comparing;
+mod discovering;
 mod double;
 mod etcd;
 mod faults;

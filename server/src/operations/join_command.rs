@@ -10,16 +10,19 @@ use muster_state::{
     record::{BootstrapToken as Record, BootstrapTokenState, Cluster, CsrApproval, LinkCondition, Purpose, Role},
 };
 use tokio::time::timeout;
-use zeroize::Zeroizing;
 
-use super::{OperationError, Unsealed, mint_token, payload::open_certificate_key, vault::Secret};
+use super::{
+    OperationError, Unsealed, mint_token,
+    payload::{open_certificate_key, open_token},
+    urls::DiscoveryPlace,
+};
 use crate::{
     clock::now_ms,
     kubeadm::{
-        join_command::{JoinCommand, Trust},
+        join_command::{By, Https, JoinCommand, Trust},
         pin::pins_of_pem,
-        token::BootstrapToken,
     },
+    pki::certificates_to_pem,
     seal::SecretText,
 };
 
@@ -34,10 +37,34 @@ pub struct Order {
     pub role: Role,
     /// The one node that the line is for.
     pub node_name: Option<NodeName>,
+    /// How the machine finds the cluster.
+    pub discovery: Discovery,
     /// How long it is to work.
     pub ttl_ms: u64,
     /// SPIFFE id of the operator.
     pub caller: String,
+}
+
+/// How a machine without an agent finds its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Discovery {
+    /// By token: in `cluster-info`, which everybody must be allowed to read.
+    Token,
+    /// In a file that this server serves, with the token beside it.
+    Https,
+    /// The same with the token in the URL and in the file.
+    HttpsEmbedded,
+}
+
+impl Discovery {
+    /// What the token of such a line is for.
+    fn purpose(self, role: Role, name: Option<NodeName>) -> Purpose {
+        match (self, name) {
+            (Self::Token, Some(name)) => Purpose::NamedJoinCommand(role, name),
+            (Self::Token, None) => Purpose::JoinCommand(role),
+            (Self::Https | Self::HttpsEmbedded, name) => Purpose::FileJoinCommand(role, name),
+        }
+    }
 }
 
 /// A line, and until when it works.
@@ -84,20 +111,18 @@ impl Approval {
 }
 
 /// Takes a live token of that kind that nobody has used, or mints one and waits until the cluster knows it and, where it is
-/// linked, has signed it.
+/// linked and the cluster is discovered with it, has signed it.
 ///
 /// # Errors
 /// If no line can be had that works now, and why.
 pub async fn run(server: &Unsealed, id: &ClusterId, order: Order) -> Result<Line, OperationError> {
     let cluster = cluster(server, id)?;
-    check(&cluster, order.role)?;
+    check(&cluster, order.role, order.discovery)?;
+    place(server, order.discovery)?;
     if order.role == Role::ControlPlane {
         certificates(server, &cluster, order.ttl_ms).await?;
     }
-    let purpose = match order.node_name {
-        Some(name) => Purpose::NamedJoinCommand(order.role, name),
-        None => Purpose::JoinCommand(order.role),
-    };
+    let purpose = order.discovery.purpose(order.role, order.node_name);
     let token = match live(server, id, &purpose, now_ms().saturating_add(order.ttl_ms)) {
         Some(token) => token,
         None => {
@@ -110,7 +135,7 @@ pub async fn run(server: &Unsealed, id: &ClusterId, order: Order) -> Result<Line
     let release = ReleaseJoinCommand { token: token.id.clone(), role: order.role, caller: order.caller };
     server.ledger.propose(release).await?;
     // Read again: the certificate key may have been replaced while the token was waited for.
-    render(server, &self::cluster(server, id)?, &token)
+    render(server, &self::cluster(server, id)?, &token, order.discovery)
 }
 
 fn cluster(server: &Unsealed, id: &ClusterId) -> Result<Cluster, OperationError> {
@@ -118,14 +143,16 @@ fn cluster(server: &Unsealed, id: &ClusterId) -> Result<Cluster, OperationError>
 }
 
 /// What no token can help with.
-fn check(cluster: &Cluster, role: Role) -> Result<(), OperationError> {
+fn check(cluster: &Cluster, role: Role, discovery: Discovery) -> Result<(), OperationError> {
     let name = &cluster.spec.name;
     let why = if !cluster.initialised {
         format!("cluster {name} has no control plane yet, so no token is known to it; bring one up first")
-    } else if cluster.link.as_ref().and_then(|link| link.cluster_info_public) == Some(false) {
+    } else if discovery == Discovery::Token
+        && cluster.link.as_ref().and_then(|link| link.cluster_info_public) == Some(false)
+    {
         format!(
             "cluster-info of cluster {name} is not public (clusterInfo: closed, or its binding was removed), and kubeadm reads it \
-             without credentials when it discovers by token; a machine with an agent needs none"
+             without credentials when it discovers by token; --discovery https does without it, and so does a machine with an agent"
         )
     } else if role == Role::ControlPlane && !cluster.keys.contains_key("sa.key") {
         format!("the keys of cluster {name} are not here, so kubeadm-certs can't be uploaded; import its whole PKI")
@@ -133,6 +160,19 @@ fn check(cluster: &Cluster, role: Role) -> Result<(), OperationError> {
         return Ok(());
     };
     Err(OperationError::NotNow(why))
+}
+
+/// Where this server serves the file, for a line that needs one.
+fn place(server: &Unsealed, discovery: Discovery) -> Result<Option<&DiscoveryPlace>, OperationError> {
+    match (discovery, &server.places.discovery) {
+        (Discovery::Token, _) => Ok(None),
+        (Discovery::Https | Discovery::HttpsEmbedded, Some(place)) => Ok(Some(place)),
+        (Discovery::Https | Discovery::HttpsEmbedded, None) => Err(OperationError::NotNow(format!(
+            "server {} serves no discovery files over HTTPS: set `port` under [discovery] in its settings and start it again, or \
+             call a server that does",
+            server.id
+        ))),
+    }
 }
 
 /// `kubeadm-certs` is there, and stays for as long as the line works. Where it is gone it is uploaded anew.
@@ -229,10 +269,8 @@ async fn present(server: &Unsealed, cluster: &ClusterId, id: &TokenId) -> Result
     Err(OperationError::Timeout(format!("token {id} was not made known to the cluster in time: {why}")))
 }
 
-fn render(server: &Unsealed, cluster: &Cluster, record: &Record) -> Result<Line, OperationError> {
-    let secret = Secret::BootstrapToken(&cluster.id, &record.id).open_text(&server.keys()?.sealer, &record.secret)?;
-    let whole = Zeroizing::new(format!("{}.{}", record.id, *secret));
-    let token = BootstrapToken::parse(&whole).map_err(|err| anyhow!(err))?;
+fn render(server: &Unsealed, cluster: &Cluster, record: &Record, discovery: Discovery) -> Result<Line, OperationError> {
+    let token = open_token(server, record)?;
     let ca = cluster.certificates.iter().find(|ca| ca.name == "ca.crt").ok_or_else(|| anyhow!("no ca.crt"))?;
     let pins = pins_of_pem(ca.pem.as_bytes()).map_err(|err| anyhow!(err))?;
     let endpoint = cluster.spec.endpoint.parse().map_err(|err| anyhow!("stored endpoint: {err}"))?;
@@ -240,10 +278,17 @@ fn render(server: &Unsealed, cluster: &Cluster, record: &Record) -> Result<Line,
         Some(Role::ControlPlane) => Some(open_certificate_key(server, &cluster.id, cluster)?),
         Some(Role::Worker) | None => None,
     };
+    let place = place(server, discovery)?;
+    let url = place.map(|place| place.file(&cluster.spec.name));
+    let root =
+        place.filter(|place| place.of_fleet).map(|_| certificates_to_pem(std::slice::from_ref(server.anchors.root())));
+    let by = match &url {
+        Some(url) => By::Https(Https { url, root: root.as_deref(), embedded: discovery == Discovery::HttpsEmbedded }),
+        None => By::Token { endpoint: &endpoint, trust: Trust::Pins(&pins) },
+    };
     let line = JoinCommand {
-        endpoint: &endpoint,
+        discovery: by,
         token: &token,
-        trust: Trust::Pins(&pins),
         control_plane: key.as_ref(),
         node_name: record.purpose.line_name().map(NodeName::as_str),
     };

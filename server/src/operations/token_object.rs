@@ -32,6 +32,11 @@ pub fn render(server: &Unsealed, spec: &ClusterSpec, record: &BootstrapToken) ->
         Purpose::Node(node) => (node_usages(server, spec, node), format!("Muster: join of node {node}")),
         Purpose::JoinCommand(_) => (Usages::BOTH, "Muster: join-command".to_owned()),
         Purpose::NamedJoinCommand(_, name) => (Usages::BOTH, format!("Muster: join-command for {name}")),
+        // Nothing is discovered with it, so it need not be able to forge a signature.
+        Purpose::FileJoinCommand(_, name) => {
+            let name = name.as_ref().map(|name| format!(" for {name}")).unwrap_or_default();
+            (Usages::AUTHENTICATION, format!("Muster: join-command by file{name}"))
+        }
     };
     let expires = i64::try_from(record.written_end_ms()).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
     let secret = TokenSecret {
@@ -45,7 +50,9 @@ pub fn render(server: &Unsealed, spec: &ClusterSpec, record: &BootstrapToken) ->
 
 fn token_role(server: &Unsealed, record: &BootstrapToken) -> group::Role {
     let role = match &record.purpose {
-        Purpose::JoinCommand(role) | Purpose::NamedJoinCommand(role, _) => Some(*role),
+        Purpose::JoinCommand(role) | Purpose::NamedJoinCommand(role, _) | Purpose::FileJoinCommand(role, _) => {
+            Some(*role)
+        }
         Purpose::Node(node) => server.ledger.read(|state| state.nodes.get(node)?.placement().map(|place| place.role)),
     };
     match role {

@@ -2,6 +2,9 @@
 
 use muster_state::{State, record::ServerUrls};
 
+/// What stands before a cluster's name in the URL of its discovery file.
+pub const DISCOVERY_PATH: &str = "/discovery/v1/clusters/";
+
 /// Where machines and operators reach this fleet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Urls {
@@ -20,6 +23,24 @@ pub struct Places {
     pub written: Urls,
     /// This server's own listeners.
     pub own: Urls,
+    /// Where this server serves discovery files over HTTPS, if it does.
+    pub discovery: Option<DiscoveryPlace>,
+}
+
+/// Where discovery files are served over HTTPS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiscoveryPlace {
+    /// `https://HOST:PORT`, as machines reach it.
+    pub url: String,
+    /// It shows the fleet's own certificate, which no machine's trust store knows.
+    pub of_fleet: bool,
+}
+
+impl DiscoveryPlace {
+    /// Where the file of a cluster is.
+    pub fn file(&self, cluster: &str) -> String {
+        format!("{}{DISCOVERY_PATH}{cluster}", self.url)
+    }
 }
 
 impl Places {
@@ -37,7 +58,7 @@ impl Places {
             }
             if all.is_empty() { own.clone() } else { all }
         };
-        let Self { written, own } = self;
+        let Self { written, own, discovery: _ } = self;
         Urls {
             enrolment: list(&written.enrolment, &own.enrolment, |urls| &urls.enrolment),
             nodes: list(&written.nodes, &own.nodes, |urls| &urls.nodes),
@@ -78,13 +99,13 @@ mod tests {
 
     #[test]
     fn before_any_server_has_told_of_itself_there_is_this_one() {
-        let places = Places { own: mk_urls("a"), written: Urls::default() };
+        let places = Places { own: mk_urls("a"), ..Places::default() };
         assert_eq!(places.urls(&mk_state()), mk_urls("a"));
     }
 
     #[test]
     fn all_members_are_named_by_number_and_removed_ones_are_not() {
-        let (mut state, places) = (mk_state(), Places { own: mk_urls("a"), written: Urls::default() });
+        let (mut state, places) = (mk_state(), Places { own: mk_urls("a"), ..Places::default() });
         for (server, host) in [(2, "b"), (1, "a"), (3, "c")] {
             record(&mut state, server, host);
         }
@@ -99,7 +120,7 @@ mod tests {
         let mut state = mk_state();
         record(&mut state, 1, "a");
         let written = Urls { nodes: vec!["https://balancer:9444".into()], ..Urls::default() };
-        let urls = Places { own: mk_urls("a"), written }.urls(&state);
+        let urls = Places { own: mk_urls("a"), written, ..Places::default() }.urls(&state);
         assert_eq!((urls.nodes, urls.operators), (vec!["https://balancer:9444".to_owned()], mk_urls("a").operators));
     }
 }

@@ -342,7 +342,7 @@ pub enum AuthenticationFailure {
     Unknown,
     /// The node is locked.
     Locked,
-    /// An enrolment token that is wrong, spent, expired or revoked.
+    /// An enrolment token, or one for a discovery file, that is wrong, spent, expired or revoked.
     Token,
     /// A proof of possession that does not verify.
     Proof,

@@ -147,3 +147,26 @@ fn a_new_line_for_a_name_ends_the_one_before() {
     assert_eq!((state("line"), state("line-2")), (BootstrapTokenState::Ending, BootstrapTokenState::Minted));
     assert!(is_denied(&ask(&mut world, "u1", &honest())));
 }
+
+#[test]
+fn a_line_by_file_for_a_name_is_judged_like_any_other_and_takes_the_place_of_the_one_before() {
+    let mut world = mk_printed();
+    let by_file = |id: &str, node: Option<&str>| {
+        let purpose = Purpose::FileJoinCommand(Role::Worker, node.map(name));
+        MintBootstrapToken { id: id.into(), cluster: "c1".into(), purpose, secret: secret(9), ttl_ms: HOUR_MS }
+    };
+    let state_of = |world: &World, id: &str| world.state.bootstrap_tokens[&TokenId::from(id)].state;
+    world.done(by_file("file", Some("w9")));
+    world.done(by_file("open", None));
+    assert_eq!(state_of(&world, "line"), BootstrapTokenState::Ending);
+    for id in ["file", "open"] {
+        world.state.bootstrap_tokens.get_mut(&TokenId::from(id)).unwrap().state = BootstrapTokenState::Present;
+    }
+    world.done(ReleaseJoinCommand { token: "open".into(), role: Role::Worker, caller: "192.0.2.9".into() });
+    let of = |token: &str| CsrClaim { user: format!("system:bootstrap:{token}"), ..honest() };
+    assert!(matches!(ask(&mut world, "u0", &of("open")), CsrDecision::Wait(_)));
+    assert!(is_denied(&ask(&mut world, "u1", &of("line"))));
+    assert_eq!(ask(&mut world, "u2", &of("file")), CsrDecision::Approve);
+    assert!(is_denied(&ask(&mut world, "u3", &of("file"))));
+    assert_eq!(state_of(&world, "file"), BootstrapTokenState::Ending, "two hands hold it");
+}

@@ -21,7 +21,7 @@ use crate::{
     },
     clock::now_ms,
     operations::Unsealed,
-    pki::not_after_ms,
+    pki::{certificates_to_pem, not_after_ms},
 };
 
 pub(super) fn get(server: &Unsealed, request: &Request<GetStatusRequest>) -> Answer<Overview> {
@@ -37,6 +37,7 @@ pub(super) fn get(server: &Unsealed, request: &Request<GetStatusRequest>) -> Ans
         raft_term: raft.term,
         applied_index: raft.applied_index.unwrap_or_default(),
         root_pin: pin.to_string(),
+        root_certificate: certificates_to_pem(std::slice::from_ref(server.anchors.root())),
         enrolment_urls: server.urls().enrolment,
         servers,
         ..of_state

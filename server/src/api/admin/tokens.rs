@@ -95,6 +95,7 @@ fn join_order(body: &CreateJoinCommandRequest, caller: String) -> Result<join::O
     Ok(join::Order {
         role: join_role(&body.role)?,
         node_name: (!body.node_name.is_empty()).then(|| name(&body.node_name)).transpose()?,
+        discovery: join_discovery(&body.discovery)?,
         ttl_ms: join_ttl(body.ttl_seconds)?,
         caller,
     })
@@ -102,6 +103,15 @@ fn join_order(body: &CreateJoinCommandRequest, caller: String) -> Result<join::O
 
 fn join_role(word: &str) -> Result<Role, OperationError> {
     if word.is_empty() { Ok(Role::Worker) } else { pool::role("role", word) }
+}
+
+fn join_discovery(word: &str) -> Result<join::Discovery, OperationError> {
+    match word {
+        "" | "token" => Ok(join::Discovery::Token),
+        "https" => Ok(join::Discovery::Https),
+        "https-embedded" => Ok(join::Discovery::HttpsEmbedded),
+        _ => Err(OperationError::invalid("discovery", format!("{word:?} is none of token, https, https-embedded"))),
+    }
 }
 
 fn join_ttl(seconds: u64) -> Result<u64, OperationError> {
@@ -133,6 +143,13 @@ mod tests {
         assert_eq!(join_role("").unwrap(), Role::Worker);
         assert_eq!(join_role("control-plane").unwrap(), Role::ControlPlane);
         assert!(join_role("master").unwrap_err().to_string().contains("control-plane, worker"));
+    }
+
+    #[test]
+    fn a_join_line_discovers_by_token_unless_said_otherwise() {
+        assert_eq!(join_discovery("").unwrap(), join::Discovery::Token);
+        assert_eq!(join_discovery("https-embedded").unwrap(), join::Discovery::HttpsEmbedded);
+        assert!(join_discovery("http").unwrap_err().to_string().contains("token, https, https-embedded"));
     }
 
     #[test]

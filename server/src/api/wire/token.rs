@@ -169,7 +169,9 @@ fn in_cluster(cluster: Option<&Cluster>, token: &BootstrapToken, now_ms: u64) ->
 fn role_of(token: &BootstrapToken, node: Option<&Node>) -> Option<Role> {
     match &token.purpose {
         Purpose::Node(_) => Some(node?.placement()?.role),
-        Purpose::JoinCommand(role) | Purpose::NamedJoinCommand(role, _) => Some(*role),
+        Purpose::JoinCommand(role) | Purpose::NamedJoinCommand(role, _) | Purpose::FileJoinCommand(role, _) => {
+            Some(*role)
+        }
     }
 }
 

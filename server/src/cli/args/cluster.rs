@@ -124,6 +124,10 @@ pub struct JoinCommandArgs {
     /// The one node that the line is for: it joins under that name, and Muster approves its certificate request
     #[arg(long, value_name = "NAME")]
     pub node_name: Option<String>,
+    /// How the machine finds the cluster: by token in cluster-info, or in a file that the server serves ([discovery] in its
+    /// settings), with the token beside it or embedded in the URL
+    #[arg(long, default_value = "token", value_parser = ["token", "https", "https-embedded"])]
+    pub discovery: String,
     /// How long the line works
     #[arg(long, default_value = "2h", value_parser = values::duration, value_name = "DURATION")]
     pub ttl: Duration,

@@ -23,6 +23,8 @@ pub enum ServerCommand {
     Promote(ServerArgs),
     /// Take a server out for good: its id is never used again, and secrets get a new data key
     Remove(RemoveServerArgs),
+    /// Print the certificate of the fleet root, for a machine that fetches discovery files and trusts nothing else
+    Ca,
     /// Have the leader step down for another voter, before its machine is maintained
     TransferLeader(TransferLeaderArgs),
     /// Have the called server put its state into a snapshot, which shortens its log

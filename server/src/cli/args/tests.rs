@@ -93,6 +93,9 @@ fn a_join_command_is_for_a_worker_and_two_hours_unless_told() {
     };
     assert_eq!((args.role.as_str(), args.ttl), ("control-plane", Duration::from_secs(1800)));
     check_refused("join-command --role master", "control-plane");
+    let Command::JoinCommand(args) = command("join-command --discovery https") else { panic!() };
+    assert_eq!(args.discovery, "https");
+    check_refused("join-command --discovery http", "https-embedded");
 }
 
 #[test]

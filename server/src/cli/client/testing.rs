@@ -246,10 +246,14 @@ impl AdminService for Fake {
     async fn create_join_command(&self, request: Request<CreateJoinCommandRequest>) -> Answer<JoinCommand> {
         let mut world = self.asked()?;
         let request = request.into_inner();
-        let CreateJoinCommandRequest { cluster, role, ttl_seconds, node_name, .. } = request;
+        let CreateJoinCommandRequest { cluster, role, ttl_seconds, node_name, discovery, .. } = request;
         let approval = if node_name.is_empty() { "person" } else { "muster" };
         world.changes.push(format!("join-command {cluster} {role} {ttl_seconds} {node_name}").trim_end().to_owned());
-        let (line, token_id) = ("kubeadm join …".into(), "abcdef".into());
+        let line = match discovery.as_str() {
+            "token" => "kubeadm join …".into(),
+            by => format!("SSL_CERT_FILE=x kubeadm join {by} …"),
+        };
+        let token_id = "abcdef".into();
         Ok(Response::new(JoinCommand { line, expires: None, token_id, approval: approval.into() }))
     }
 

@@ -24,6 +24,7 @@ pub(super) async fn run(
         role: args.role.clone(),
         ttl_seconds: args.ttl.as_secs(),
         node_name: args.node_name.clone().unwrap_or_default(),
+        discovery: args.discovery.clone(),
     };
     let join = session.call(async |mut client| client.create_join_command(request.clone()).await).await?;
     match console.format {
@@ -39,6 +40,11 @@ pub(super) async fn run(
     }
     if let Some(said) = approval(&join.approval, args.node_name.as_deref()) {
         console.say(&said);
+    }
+    if join.line.contains("SSL_CERT_FILE") {
+        console.say(
+            "The server shows the fleet's own certificate, so the line brings its root, for this one call. `muster server ca` prints it.",
+        );
     }
     console.next(&format!("run the line as root on the {}, then: muster get tokens", args.role));
     Ok(Exit::Done)

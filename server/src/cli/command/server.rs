@@ -8,6 +8,9 @@ use muster_proto::admin::v1::{
     TransferLeaderRequest,
 };
 
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
+use serde::Serialize;
+
 use super::get::Listing;
 use crate::cli::args::{
     Format, ListServersArgs, RemoveServerArgs, ServerArgs, ServerCommand, ServerTokenCommand, TransferLeaderArgs,
@@ -16,6 +19,7 @@ use crate::cli::client::{Session, request_id};
 use crate::cli::console::{Console, Document, plain};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::show;
+use crate::pki::certificates_to_pem;
 
 pub(super) async fn run(command: ServerCommand, session: &Session, console: &mut Console) -> Result<Exit, Failure> {
     match command {
@@ -26,6 +30,7 @@ pub(super) async fn run(command: ServerCommand, session: &Session, console: &mut
         ServerCommand::Approve(args) => approve::run(&args, session, console).await?,
         ServerCommand::Promote(args) => promote(&args, session, console).await?,
         ServerCommand::Remove(args) => remove(&args, session, console).await?,
+        ServerCommand::Ca => ca(session, console).await?,
         ServerCommand::TransferLeader(args) => transfer_leader(&args, session, console).await?,
         ServerCommand::Snapshot => snapshot(session, console).await?,
     }
@@ -72,6 +77,31 @@ async fn remove(args: &RemoveServerArgs, session: &Session, console: &mut Consol
     changed(&after, "removed", console)?;
     console.next("muster server list shows when it has left; wipe its data directory before its machine joins again");
     Ok(())
+}
+
+#[derive(Serialize)]
+struct RootCertificate {
+    pin: String,
+    pem: String,
+}
+
+/// Written anew from what was read, so that nothing else than a certificate comes to standard output.
+async fn ca(session: &Session, console: &mut Console) -> Result<(), Failure> {
+    let status = session.call(async |mut client| client.get_status(GetStatusRequest {}).await).await?;
+    let root = CertificateDer::from_pem_slice(status.root_certificate.as_bytes()).map_err(|_| {
+        Failure::new(
+            Exit::Failed,
+            "the server does not say what its root certificate is; is it older than this program?",
+        )
+    })?;
+    let pem = certificates_to_pem(&[root]);
+    match console.format {
+        Format::Json | Format::Yaml => {
+            let shown = RootCertificate { pin: status.root_pin, pem };
+            console.document(&Document::new("RootCertificate", &shown))
+        }
+        Format::Table | Format::Wide | Format::Name => console.data(&pem),
+    }
 }
 
 /// Names the leader that is to step down, so that a retry after a lost answer hands nothing back.

@@ -18,7 +18,7 @@ use crate::{
     clock::now_ms,
     operations::{
         OperationError,
-        join_command::{Approval, Line, Order, run},
+        join_command::{Approval, Discovery, Line, Order, run},
     },
 };
 
@@ -28,11 +28,12 @@ pub(super) async fn print(world: &World, name: Option<&str>) -> Result<Line, Ope
 }
 
 async fn print_as(world: &World, role: Role, node_name: Option<NodeName>) -> Result<Line, OperationError> {
-    let order = Order { role, node_name, ttl_ms: 3_600_000, caller: "anna".into() };
+    let discovery = Discovery::Token;
+    let order = Order { role, node_name, discovery, ttl_ms: 3_600_000, caller: "anna".into() };
     run(&world.server, &ClusterId::from(CLUSTER), order).await
 }
 
-async fn until_verdict(double: &Double, name: &str, wanted: &str) {
+pub(super) async fn until_verdict(double: &Double, name: &str, wanted: &str) {
     until(name, async || match double.get(REQUESTS, name).map(|csr| csr["status"]["conditions"][0]["type"].clone()) {
         Some(seen) if seen == wanted => Ok(()),
         seen => Err(seen),
@@ -136,7 +137,7 @@ async fn a_control_planes_line_brings_kubeadm_certs_back() {
 }
 
 #[tokio::test]
-async fn where_cluster_info_is_closed_no_line_is_printed() {
+async fn where_cluster_info_is_closed_no_line_that_needs_it_is_printed() {
     let (double, world) = start().await;
     let cluster = world.cluster();
     let spec = ClusterSpec { cluster_info_closed: true, ..cluster.spec };
@@ -145,7 +146,10 @@ async fn where_cluster_info_is_closed_no_line_is_printed() {
     let public = || world.cluster().link.and_then(|link| link.cluster_info_public);
     until("its end", async || if public() == Some(false) { Ok(()) } else { Err(public()) }).await;
     let closed = print(&world, None).await.map(|_| ()).unwrap_err().to_string();
-    assert!(closed.contains("cluster-info") && closed.contains("not public"), "{closed}");
+    assert!(
+        closed.contains("cluster-info") && closed.contains("not public") && closed.contains("--discovery https"),
+        "{closed}"
+    );
     assert!(double.names(SECRETS).is_empty());
     world.stop().await;
 }

@@ -39,7 +39,7 @@ impl MintBootstrapToken {
             }
             state.changes.push(Change::Node(id.clone()));
         }
-        if let Purpose::NamedJoinCommand(_, name) = &self.purpose {
+        if let Some(name) = self.purpose.line_name() {
             let holder = state.node_named(&self.cluster, name);
             if let Some(holder) = holder {
                 return Err(Refusal::NameTaken { name: name.clone(), holder: holder.id.to_string() });

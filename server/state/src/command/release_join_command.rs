@@ -7,14 +7,14 @@ use crate::{
 };
 
 /// Lets a join line with this token (and for control planes the certificate key) go to an operator. Only after this has
-/// committed does a voter unseal; it is the audit record too.
+/// committed does a voter unseal; it is the audit record too. A discovery file that is fetched with such a token is recorded so as well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseJoinCommand {
     /// Public id of the token.
     pub token: TokenId,
     /// What the line joins as.
     pub role: Role,
-    /// SPIFFE id of the operator.
+    /// SPIFFE id of the operator, or the address from which the file was fetched.
     pub caller: String,
 }
 

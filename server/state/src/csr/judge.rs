@@ -53,8 +53,10 @@ impl State {
     fn of_token(&self, cluster: &Cluster, token: &BootstrapToken, uid: &str, claim: &CsrClaim) -> Judgement {
         let id = match &token.purpose {
             Purpose::Node(id) => id,
-            Purpose::NamedJoinCommand(role, name) => return self.of_line(cluster, token, (*role, name), uid, claim),
-            Purpose::JoinCommand(_) => {
+            Purpose::NamedJoinCommand(role, name) | Purpose::FileJoinCommand(role, Some(name)) => {
+                return self.of_line(cluster, token, (*role, name), uid, claim);
+            }
+            Purpose::JoinCommand(_) | Purpose::FileJoinCommand(_, None) => {
                 let why = "it comes from a printed join line without a node name, which stands for no machine that Muster knows";
                 return Judgement::of(CsrDecision::Wait(why.into()));
             }

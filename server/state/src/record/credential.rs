@@ -71,6 +71,8 @@ pub enum Purpose {
     JoinCommand(Role),
     /// The same for a machine that joins as this node and no other.
     NamedJoinCommand(Role, NodeName),
+    /// A printed line whose machine finds the cluster in a file that it fetches, as this node if one is named: usage authentication only.
+    FileJoinCommand(Role, Option<NodeName>),
 }
 
 impl Purpose {
@@ -79,7 +81,7 @@ impl Purpose {
     pub fn node(&self) -> Option<&NodeId> {
         match self {
             Self::Node(node) => Some(node),
-            Self::JoinCommand(_) | Self::NamedJoinCommand(..) => None,
+            Self::JoinCommand(_) | Self::NamedJoinCommand(..) | Self::FileJoinCommand(..) => None,
         }
     }
 
@@ -88,7 +90,7 @@ impl Purpose {
     pub fn line_role(&self) -> Option<Role> {
         match self {
             Self::Node(_) => None,
-            Self::JoinCommand(role) | Self::NamedJoinCommand(role, _) => Some(*role),
+            Self::JoinCommand(role) | Self::NamedJoinCommand(role, _) | Self::FileJoinCommand(role, _) => Some(*role),
         }
     }
 
@@ -96,8 +98,8 @@ impl Purpose {
     #[must_use]
     pub fn line_name(&self) -> Option<&NodeName> {
         match self {
-            Self::Node(_) | Self::JoinCommand(_) => None,
-            Self::NamedJoinCommand(_, name) => Some(name),
+            Self::Node(_) | Self::JoinCommand(_) | Self::FileJoinCommand(_, None) => None,
+            Self::NamedJoinCommand(_, name) | Self::FileJoinCommand(_, Some(name)) => Some(name),
         }
     }
 }

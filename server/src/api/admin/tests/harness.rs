@@ -49,7 +49,7 @@ impl Served {
     pub(super) async fn start() -> Self {
         let founded = Founded::start(Places {
             own: Urls { enrolment: vec!["https://192.0.2.5:9443".into()], ..Urls::default() },
-            written: Urls::default(),
+            ..Places::default()
         });
         let founded = founded.await;
         let server = founded.server.clone();

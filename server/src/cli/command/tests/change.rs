@@ -343,6 +343,9 @@ async fn a_join_command_is_for_the_only_cluster() {
     let named = run("join-command --node-name w1", mk_world()).await;
     assert!(named.err.contains("for node w1 alone"), "{}", named.err);
     assert_eq!(named.fake.world().changes, ["join-command prod worker 7200 w1"]);
+    let fetched = run("join-command --discovery https-embedded", mk_world()).await;
+    assert_eq!(fetched.out, "SSL_CERT_FILE=x kubeadm join https-embedded …\n");
+    assert!(fetched.err.contains("muster server ca"), "{}", fetched.err);
     let bad = run("join-command --node-name W1", mk_world()).await;
     assert_eq!(bad.failure().exit, Exit::Invalid);
     assert!(bad.fake.world().changes.is_empty());

@@ -205,6 +205,26 @@ fn tokens() -> Vec<(&'static str, Command)> {
                 ttl_ms: 900_000,
             }),
         ),
+        (
+            "MintBootstrapToken-join-command-by-file",
+            plain(MintBootstrapToken {
+                id: "b1".into(),
+                cluster: "c1".into(),
+                purpose: Purpose::FileJoinCommand(Role::Worker, Some(name("w1"))),
+                secret: world::secret(1),
+                ttl_ms: 900_000,
+            }),
+        ),
+        (
+            "MintBootstrapToken-join-command-by-file-for-no-name",
+            plain(MintBootstrapToken {
+                id: "b1".into(),
+                cluster: "c1".into(),
+                purpose: Purpose::FileJoinCommand(Role::ControlPlane, None),
+                secret: world::secret(1),
+                ttl_ms: 900_000,
+            }),
+        ),
         ("MoveTokens-offered", tokens(TokenStep::Offered)),
         ("MoveTokens-present", tokens(TokenStep::Present)),
         ("MoveTokens-deleted", tokens(TokenStep::Deleted)),
