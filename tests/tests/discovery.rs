@@ -92,6 +92,8 @@ fn a_web_certificate_is_shown_where_there_is_one_and_must_be_there_at_a_start() 
     server.wait_ready()?;
     let (code, body) = fetch(&server, &authority_pem, WEB_NAME)?;
     assert!(code == 404 && body.contains("no such cluster"), "{code} {body}");
+    let (_, figures) = server.http("/metrics")?;
+    assert!(figures.contains("muster_certificate_expiry_timestamp_seconds{name=\"discovery\"} "), "{figures}");
     let root = server.done(&["server", "ca"])?;
     assert!(fetch(&server, &root, &server.address().to_string()).is_err(), "the fleet's own is not shown here");
     server.stop()

@@ -33,7 +33,7 @@ const ROOMS: &[(&str, &str)] = &[
     // `kubernetes`: a cluster is looked at before it is brought in.
     ("api", "backup clock kubeadm kubernetes ledger operations peers pki sessions web"),
     // Beside the api: HTTP for stock kubeadm.
-    ("discovery", "kubeadm operations web"),
+    ("discovery", "kubeadm operations pki web"),
     ("membership", "ledger operations"),
     ("agreement", "ledger process"),
     ("conductor", "clock kubeadm ledger operations sessions"),

@@ -17,6 +17,8 @@ use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
+use crate::{pki::not_after_ms, web::metrics};
+
 /// How often the files are looked at. Whoever renews them writes one after the other, and need not tell anybody.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// Largest file that is read, in bytes: a chain of a dozen certificates is a fifth of it.
@@ -63,6 +65,7 @@ impl WebCertificate {
     pub async fn follow(self: Arc<Self>, shutdown: CancellationToken) {
         let mut told = false;
         loop {
+            self.tell_its_end();
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = tokio::time::sleep(LOOK_EVERY) => {}
@@ -83,11 +86,20 @@ impl WebCertificate {
             }
         }
     }
+
+    fn shown(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).shown)
+    }
+
+    fn tell_its_end(&self) {
+        let end = self.shown().cert.first().and_then(|leaf| not_after_ms(leaf).ok());
+        end.into_iter().for_each(metrics::discovery_certificate_ends);
+    }
 }
 
 impl ResolvesServerCert for WebCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).shown))
+        Some(self.shown())
     }
 }
 

@@ -147,9 +147,7 @@ fn check(cluster: &Cluster, role: Role, discovery: Discovery) -> Result<(), Oper
     let name = &cluster.spec.name;
     let why = if !cluster.initialised {
         format!("cluster {name} has no control plane yet, so no token is known to it; bring one up first")
-    } else if discovery == Discovery::Token
-        && cluster.link.as_ref().and_then(|link| link.cluster_info_public) == Some(false)
-    {
+    } else if discovery == Discovery::Token && is_closed(cluster) {
         format!(
             "cluster-info of cluster {name} is not public (clusterInfo: closed, or its binding was removed), and kubeadm reads it \
              without credentials when it discovers by token; --discovery https does without it, and so does a machine with an agent"
@@ -160,6 +158,15 @@ fn check(cluster: &Cluster, role: Role, discovery: Discovery) -> Result<(), Oper
         return Ok(());
     };
     Err(OperationError::NotNow(why))
+}
+
+/// `cluster-info` is not public, as far as can be known: nobody looks in a detached cluster, where it is closed with the first
+/// control plane or by hand.
+fn is_closed(cluster: &Cluster) -> bool {
+    match cluster.link.as_ref().and_then(|link| link.cluster_info_public) {
+        Some(public) => !public,
+        None => cluster.spec.link.is_none() && cluster.spec.cluster_info_closed,
+    }
 }
 
 /// Where this server serves the file, for a line that needs one.
@@ -295,4 +302,23 @@ fn render(server: &Unsealed, cluster: &Cluster, record: &Record, discovery: Disc
     let text = line.render().map_err(|err| anyhow!(err))?;
     let approval = Approval::of(cluster, &record.purpose);
     Ok(Line { text, expires_ms: record.expires_ms, token: record.id.clone(), approval })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::fixture::{CLUSTER, mk_state};
+
+    #[test]
+    fn a_detached_cluster_whose_file_closes_cluster_info_gets_lines_by_file_alone() {
+        let mut cluster = mk_state().clusters[&ClusterId::from(CLUSTER)].clone();
+        cluster.initialised = true;
+        check(&cluster, Role::Worker, Discovery::Token).unwrap();
+        cluster.spec.cluster_info_closed = true;
+        let refused = check(&cluster, Role::Worker, Discovery::Token).unwrap_err().to_string();
+        assert!(refused.contains("--discovery https"), "{refused}");
+        for discovery in [Discovery::Https, Discovery::HttpsEmbedded] {
+            check(&cluster, Role::Worker, discovery).unwrap();
+        }
+    }
 }

@@ -348,6 +348,11 @@ pub enum AuthenticationFailure {
     Proof,
 }
 
+/// Records when the web certificate for discovery over HTTPS runs out, milliseconds since 1970.
+pub fn discovery_certificate_ends(not_after_ms: u64) {
+    gauge!(CERTIFICATE_EXPIRY, "name" => "discovery").set(figure(not_after_ms / 1000));
+}
+
 /// Records a refused identity.
 pub fn authentication_failed(reason: AuthenticationFailure) {
     let reason = match reason {
