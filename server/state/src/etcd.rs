@@ -92,6 +92,13 @@ impl State {
         members.iter().find(|watched| !watched.is_unstarted_learner() && is_at(watched, &addresses))
     }
 
+    /// The member that is that node's by its address or its name, and ran.
+    pub(crate) fn member_of<'a>(&'a self, node: &Node) -> Option<&'a WatchedMember> {
+        let place = node.placement()?;
+        let members = &self.clusters.get(&place.cluster)?.etcd.as_ref()?.members;
+        self.former_member(node).or_else(|| members.iter().find(|watched| watched.member.name == place.name.as_str()))
+    }
+
     /// Why etcd can't be joined by that node now, though the permit may be free; `None` if it can.
     pub fn etcd_hindrance(&self, cluster: &ClusterId, node: &Node) -> Option<String> {
         let record = self.clusters.get(cluster)?;

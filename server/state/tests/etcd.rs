@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use crate::world::{World, friendly::failure};
 
 mod histories;
+mod replacing;
 
 fn c1() -> ClusterId {
     "c1".into()

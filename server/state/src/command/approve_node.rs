@@ -5,7 +5,7 @@ mod come_back;
 use super::{enrol::duplicates_of, remove_node::remove};
 use crate::{
     ClusterId, Digest, NodeId, NodeName, Refusal, State,
-    record::{Assurance, Node, Placement, Role, Standing, Suggestion},
+    record::{EtcdView, Assurance, Node, Placement, Role, Standing, Suggestion},
     state::Context,
 };
 
@@ -112,18 +112,28 @@ impl ApproveNode {
     }
 }
 
-/// A joined control plane holds an etcd member, which must be removed from etcd before its place is given away.
+/// A joined control plane holds an etcd member, which must be out of etcd before its place is given away: where the leader sees the
+/// members, it sees that; elsewhere an operator says so by removing the node.
 fn check_replaceable(state: &State, id: &NodeId) -> Result<(), Refusal> {
     let node = state.node(id)?;
-    let control_plane = node.placement().is_some_and(|place| place.role == Role::ControlPlane);
-    if control_plane && node.attempt > 0 {
-        let label = node.label();
-        let problem = format!(
+    let Some(place) = node.placement().filter(|place| place.role == Role::ControlPlane && node.attempt > 0) else {
+        return Ok(());
+    };
+    let (label, cluster) = (node.label(), state.cluster(&place.cluster)?);
+    let problem = if !cluster.etcd.as_ref().is_some_and(EtcdView::is_current) {
+        format!(
             "{label} may hold an etcd member: remove the member and the Node from the cluster, then `muster node remove` it"
-        );
-        return Err(Refusal::WrongPhase { phase: node.phase, problem });
-    }
-    Ok(())
+        )
+    } else if let Some(member) = state.member_of(node) {
+        let (name, id) = (&cluster.spec.name, &member.member.id);
+        format!(
+            "etcd still lists {} of {label}; once it is sure that it does not run any more: `muster etcd remove {name} {id}`",
+            member.describe()
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::WrongPhase { phase: node.phase, problem })
 }
 
 fn only_cluster(state: &State) -> Option<ClusterId> {
