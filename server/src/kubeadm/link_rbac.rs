@@ -7,6 +7,8 @@
 //! not known beforehand, an admission policy holds it to bootstrap tokens of this cluster's own groups, to tokens that are good for
 //! nothing, and to that one Secret. Where the API server has no such policies a custodian makes them, and the link may touch no Secret.
 
+use std::str::FromStr;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 
@@ -32,17 +34,99 @@ pub fn is_possible(version: &KubernetesVersion) -> bool {
     version.minor() >= POLICIES_MINOR
 }
 
+/// Who the link is, for the API server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A member of a group: the link of a cluster that Muster made is one of [`GROUP`].
+    Group(String),
+    /// A user.
+    User(String),
+    /// A service account, by namespace and name.
+    ServiceAccount(String, String),
+}
+
+/// The subject can't be named in a policy.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no user:NAME, group:NAME or serviceaccount:NAMESPACE:NAME of letters, digits and any of . : @ / _ -")]
+pub struct SubjectError(String);
+
+impl FromStr for Subject {
+    type Err = SubjectError;
+
+    fn from_str(text: &str) -> Result<Self, SubjectError> {
+        let bad = || SubjectError(text.to_owned());
+        // It stands between quotes in the policy's own language.
+        let is_plain = |name: &str| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || ".:@/_-".contains(c);
+            !name.is_empty() && name.chars().all(plain)
+        };
+        let (kind, name) = text.split_once(':').filter(|(_, name)| is_plain(name)).ok_or_else(bad)?;
+        match (kind, name.split_once(':')) {
+            ("user", _) => Ok(Self::User(name.to_owned())),
+            ("group", _) => Ok(Self::Group(name.to_owned())),
+            ("serviceaccount", Some((namespace, name))) if !namespace.is_empty() && !name.is_empty() => {
+                Ok(Self::ServiceAccount(namespace.to_owned(), name.to_owned()))
+            }
+            _ => Err(bad()),
+        }
+    }
+}
+
+impl Subject {
+    fn of_link() -> Self {
+        Self::Group(GROUP.to_owned())
+    }
+
+    fn object(&self) -> Value {
+        match self {
+            Self::Group(name) => json!({ "apiGroup": RBAC, "kind": "Group", "name": name }),
+            Self::User(name) => json!({ "apiGroup": RBAC, "kind": "User", "name": name }),
+            Self::ServiceAccount(namespace, name) => {
+                json!({ "kind": "ServiceAccount", "namespace": namespace, "name": name })
+            }
+        }
+    }
+
+    /// Whether a request is its, in the language of policies.
+    fn condition(&self) -> String {
+        match self {
+            Self::Group(name) => format!("'{name}' in request.userInfo.groups"),
+            Self::User(name) => format!("request.userInfo.username == '{name}'"),
+            Self::ServiceAccount(namespace, name) => {
+                format!("request.userInfo.username == 'system:serviceaccount:{namespace}:{name}'")
+            }
+        }
+    }
+}
+
 /// The objects for a cluster of that name, to be applied after `kubeadm init`; without `secrets` the link has no rights on any, as
 /// where its API server can't hold it to its own.
 ///
 /// # Errors
 /// If the name of the cluster makes no group.
 pub fn objects(cluster: &str, secrets: bool) -> Result<Vec<Value>, GroupError> {
+    objects_of(cluster, secrets, &Subject::of_link())
+}
+
+/// The same for the user of a kubeconfig, who may besides look whether the bindings of Muster's bootstrap groups are there.
+///
+/// # Errors
+/// If the name of the cluster makes no group.
+pub fn objects_for(cluster: &str, secrets: bool, subject: &Subject) -> Result<Vec<Value>, GroupError> {
+    let mut objects = objects_of(cluster, secrets, subject)?;
+    let looks =
+        json!({ "apiGroups": [RBAC], "resources": ["clusterrolebindings", "rolebindings", "roles"], "verbs": ["get"] });
+    let role = objects.iter_mut().find(|object| object["kind"] == "ClusterRole");
+    role.and_then(|role| role["rules"].as_array_mut()).into_iter().for_each(|rules| rules.push(looks.clone()));
+    Ok(objects)
+}
+
+fn objects_of(cluster: &str, secrets: bool, subject: &Subject) -> Result<Vec<Value>, GroupError> {
     let public = json!({ "name": NAME, "namespace": CLUSTER_INFO_NAMESPACE });
-    let mut objects = if secrets { rights_on_secrets(cluster)? } else { Vec::new() };
+    let mut objects = if secrets { rights_on_secrets(cluster, subject)? } else { Vec::new() };
     objects.extend([
         cluster_role(),
-        binding("ClusterRoleBinding", "ClusterRole", json!({ "name": NAME })),
+        binding("ClusterRoleBinding", "ClusterRole", json!({ "name": NAME }), subject),
         json!({
             "apiVersion": format!("{RBAC}/v1"),
             "kind": "Role",
@@ -59,16 +143,16 @@ pub fn objects(cluster: &str, secrets: bool) -> Result<Vec<Value>, GroupError> {
                 "verbs": ["delete"],
             }],
         }),
-        binding("RoleBinding", "Role", public),
+        binding("RoleBinding", "Role", public, subject),
     ]);
     Ok(objects)
 }
 
-fn rights_on_secrets(cluster: &str) -> Result<Vec<Value>, GroupError> {
+fn rights_on_secrets(cluster: &str, subject: &Subject) -> Result<Vec<Value>, GroupError> {
     let named = json!({ "name": NAME, "namespace": NAMESPACE });
     // The policy comes before the right that it limits.
     Ok(vec![
-        policy(cluster)?,
+        policy(cluster, subject)?,
         policy_binding(),
         json!({
             "apiVersion": format!("{RBAC}/v1"),
@@ -76,7 +160,7 @@ fn rights_on_secrets(cluster: &str) -> Result<Vec<Value>, GroupError> {
             "metadata": named.clone(),
             "rules": [{ "apiGroups": [""], "resources": ["secrets"], "verbs": ["create", "update", "delete"] }],
         }),
-        binding("RoleBinding", "Role", named),
+        binding("RoleBinding", "Role", named, subject),
     ])
 }
 
@@ -104,18 +188,18 @@ fn cluster_role() -> Value {
     })
 }
 
-fn binding(kind: &str, role: &str, metadata: Value) -> Value {
+fn binding(kind: &str, role: &str, metadata: Value, subject: &Subject) -> Value {
     json!({
         "apiVersion": format!("{RBAC}/v1"),
         "kind": kind,
         "metadata": metadata,
         "roleRef": { "apiGroup": RBAC, "kind": role, "name": NAME },
-        "subjects": [{ "apiGroup": RBAC, "kind": "Group", "name": GROUP }],
+        "subjects": [subject.object()],
     })
 }
 
 /// An API server shows `data` to a policy as text in base64 or as bytes, depending on its version: both are allowed for.
-fn policy(cluster: &str) -> Result<Value, GroupError> {
+fn policy(cluster: &str, subject: &Subject) -> Result<Value, GroupError> {
     let mut groups = Vec::new();
     for role in [Role::Worker, Role::ControlPlane] {
         let group = BootstrapGroup::of_muster(cluster, role)?;
@@ -144,7 +228,7 @@ fn policy(cluster: &str) -> Result<Value, GroupError> {
                 "operations": ["CREATE", "UPDATE", "DELETE"],
                 "resources": ["secrets"],
             }] },
-            "matchConditions": [{ "name": "link", "expression": format!("'{GROUP}' in request.userInfo.groups") }],
+            "matchConditions": [{ "name": "link", "expression": subject.condition() }],
             "validations": [
                 {
                     "expression": format!("request.operation == 'DELETE' || (({}) && ({expires}))", own("object")),
@@ -189,6 +273,29 @@ mod tests {
             assert!(!resources.contains('*') && !verbs.contains(&"*".to_owned()));
             let sees = verbs.iter().any(|verb| ["get", "list", "watch"].contains(&verb.as_str()));
             assert!(!(resources == "secrets" && sees));
+        }
+    }
+
+    #[test]
+    fn the_user_of_a_kubeconfig_is_held_to_the_same_and_may_look_at_bindings() {
+        for (text, condition) in [
+            ("group:ops", "'ops' in request.userInfo.groups"),
+            ("user:muster@example.com", "request.userInfo.username == 'muster@example.com'"),
+            (
+                "serviceaccount:kube-system:muster",
+                "request.userInfo.username == 'system:serviceaccount:kube-system:muster'",
+            ),
+        ] {
+            let subject: Subject = text.parse().unwrap();
+            let own = objects_for("prod", true, &subject).unwrap();
+            assert_eq!(own[0]["spec"]["matchConditions"][0]["expression"], condition);
+            let bindings: Vec<&Value> = own.iter().filter(|object| object["roleRef"].is_object()).collect();
+            assert!(bindings.len() == 3 && bindings.iter().all(|binding| binding["subjects"][0] == subject.object()));
+            assert!(own.iter().any(|object| object.to_string().contains("clusterrolebindings")));
+            assert_eq!(own[0]["spec"]["validations"], objects("prod", true).unwrap()[0]["spec"]["validations"]);
+        }
+        for bad in ["", "ops", "user:", "user:o'brien", "group:a b", "serviceaccount:muster", "robot:x", "user:a\nb"] {
+            assert!(bad.parse::<Subject>().is_err(), "{bad:?}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::values;
+use crate::kubeadm::link_rbac::Subject;
 
 /// Verbs on clusters.
 #[derive(Debug, Subcommand)]
@@ -22,6 +23,10 @@ pub enum ClusterCommand {
     Rbac {
         /// Name or id
         name: String,
+        /// Also what the kubeconfig's own user needs, and an admission policy that holds it to that: user:NAME, group:NAME or
+        /// serviceaccount:NAMESPACE:NAME
+        #[arg(long, value_name = "WHO")]
+        link: Option<Subject>,
     },
     /// List clusters
     List,

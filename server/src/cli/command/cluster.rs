@@ -35,7 +35,7 @@ pub(super) async fn run(command: ClusterCommand, session: &Session, console: &mu
         ClusterCommand::Import(args) => import::run(args, session, console).await?,
         ClusterCommand::Apply(args) => apply::run(&args, session, console).await?,
         ClusterCommand::Credentials(args) => credentials::run(&args, session, console).await?,
-        ClusterCommand::Rbac { name } => rbac::run(&name, session, console).await?,
+        ClusterCommand::Rbac { name, link } => rbac::run(&name, link.as_ref(), session, console).await?,
         ClusterCommand::List => list(session, console).await?,
         ClusterCommand::Describe { name } => {
             let cluster = session.cluster(&name).await?;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     real::{Lab, lab_at},
-    world::{World, pkcs10, pki_of},
+    world::{World, pkcs10, pki_of, until},
 };
 use crate::{
     api::fixture::CLUSTER,
@@ -33,27 +33,14 @@ fn own_bindings(lab: &Lab) -> Vec<String> {
     [list("clusterrolebindings"), list("rolebindings")].concat()
 }
 
-/// The token of an account that may do what a link does, and look at bindings, but give no rights away.
+/// The token of an account that has what `muster cluster rbac --link` prints: it may do what a link does, held by the policy, and
+/// look at bindings, but give no rights away.
 fn limited(lab: &Lab) -> String {
-    let account = json!({ "kind": "ServiceAccount", "name": "muster", "namespace": "kube-system" });
     lab.apply(&json!({
         "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "muster", "namespace": "kube-system" },
     }));
-    for mut object in link_rbac::objects("prod", true).unwrap() {
-        let kind = object["kind"].as_str().unwrap_or_default().to_owned();
-        if kind.starts_with("Validating") {
-            continue;
-        }
-        object["metadata"]["name"] = "import-test".into();
-        if kind.ends_with("Binding") {
-            object["roleRef"]["name"] = "import-test".into();
-            object["subjects"] = json!([account]);
-        }
-        if kind == "ClusterRole" {
-            let resources = ["clusterrolebindings", "rolebindings"];
-            let look = json!({ "apiGroups": ["rbac.authorization.k8s.io"], "resources": resources, "verbs": ["get"] });
-            object["rules"].as_array_mut().unwrap().push(look);
-        }
+    let account = "serviceaccount:kube-system:muster".parse().unwrap();
+    for object in link_rbac::objects_for("prod", true, &account).unwrap() {
         lab.apply(&object);
     }
     let asked = ["-n", "kube-system", "create", "token", "muster", "-o", "json"];
@@ -78,7 +65,16 @@ async fn a_real_cluster_is_brought_in_by_the_kubeconfig_that_kubeadm_wrote() {
     world.until_token(&token, BootstrapTokenState::Deleted).await;
     // With an account that may not give rights away, and one of them gone.
     lab.kubectl(None, &["delete", "clusterrolebinding", "muster:worker:get-nodes"], &Value::Null).unwrap();
-    let other = Kubeconfig { login: Login::Token(limited(&lab).into()), ..kubeconfig };
+    let account = limited(&lab);
+    let foreign = json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "foreign", "namespace": "kube-system" }, "type": "Opaque",
+    });
+    until("the policy", async || match lab.kubectl(Some(&account), &["create", "-f", "-"], &foreign) {
+        Err(refused) if refused.contains("no other Secret") => Ok(()),
+        other => Err(other),
+    })
+    .await;
+    let other = Kubeconfig { login: Login::Token(account.into()), ..kubeconfig };
     let request = Request { caller: "ann".into(), id: "r1".into(), digest: muster_state::Digest([1; 32]) };
     set_credentials::run(&world.server, request, &ClusterId::from(CLUSTER), &other).await.unwrap();
     world.until_condition(LinkCondition::Forbidden).await;

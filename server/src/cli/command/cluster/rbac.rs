@@ -6,19 +6,37 @@ use serde_json::json;
 use crate::cli::client::Session;
 use crate::cli::console::Console;
 use crate::cli::exit::{Exit, Failure};
-use crate::kubeadm::rbac::{CsrApproval, rights};
+use crate::kubeadm::{
+    group::GroupError,
+    link_rbac::{self, Subject},
+    rbac::{CsrApproval, rights},
+    version::KubernetesVersion,
+};
 
-pub(super) async fn run(name: &str, session: &Session, console: &mut Console) -> Result<(), Failure> {
+pub(super) async fn run(
+    name: &str,
+    link: Option<&Subject>,
+    session: &Session,
+    console: &mut Console,
+) -> Result<(), Failure> {
     let cluster = session.cluster(name).await?;
-    console.data(&manifests(&cluster)?)
+    console.data(&manifests(&cluster, link)?)
 }
 
 /// One List, in JSON, which kubectl reads too.
-fn manifests(cluster: &Cluster) -> Result<String, Failure> {
+fn manifests(cluster: &Cluster, link: Option<&Subject>) -> Result<String, Failure> {
     let spec = cluster.spec.clone().unwrap_or_default();
     let approval = if spec.csr_approval == "muster" { CsrApproval::Explicit } else { CsrApproval::Automatic };
-    let items = rights(&spec.name, cluster.workers_only.is_empty(), approval)
-        .map_err(|error| Failure::new(Exit::Invalid, error.to_string()))?;
+    let invalid = |error: GroupError| Failure::new(Exit::Invalid, error.to_string());
+    let mut items = rights(&spec.name, cluster.workers_only.is_empty(), approval).map_err(invalid)?;
+    if let Some(subject) = link {
+        let version = KubernetesVersion::parse(&spec.kubernetes_version);
+        if !version.is_ok_and(|version| link_rbac::is_possible(&version)) {
+            let problem = "before Kubernetes 1.30 there is no policy that could hold the link to its own Secrets";
+            return Err(Failure::new(Exit::Invalid, problem));
+        }
+        items.extend(link_rbac::objects_for(&spec.name, true, subject).map_err(invalid)?);
+    }
     let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
     Ok(format!("{list:#}"))
 }
@@ -31,7 +49,7 @@ mod tests {
     fn names(workers_only: &str, csr_approval: &str) -> Vec<String> {
         let spec = ClusterSpec { name: "old".into(), csr_approval: csr_approval.into(), ..ClusterSpec::default() };
         let cluster = Cluster { spec: Some(spec), workers_only: workers_only.into(), ..Cluster::default() };
-        let list: serde_json::Value = serde_json::from_str(&manifests(&cluster).unwrap()).unwrap();
+        let list: serde_json::Value = serde_json::from_str(&manifests(&cluster, None).unwrap()).unwrap();
         let items = list["items"].as_array().unwrap();
         items.iter().map(|item| item["metadata"]["name"].as_str().unwrap().to_owned()).collect()
     }
