@@ -2,6 +2,8 @@
 # linked.sh: a linked cluster of three control planes and two workers on real Kubernetes. Needs root, $K8S_LAB (programs, images,
 # nodebase) and $LAB_SCRIPTS (node.sh).
 #
+# APPROVAL=strict has requests held until nobody else can make one with the same token.
+#
 # Starts `muster serve`, applies linked.yaml, runs the five printed lines verbatim on five machines, and does nothing else. A watcher
 # in the first machine notes when each bootstrap token's Secret comes and goes. Then it looks: all Ready, every token gone within 15 s
 # of its node's join, no kubeadm-certs, nobody but Muster approves, cluster-info closed, and the chain of each node.
@@ -21,8 +23,9 @@ for n in "${NODES[@]}"; do node exec "$n" cp "$BIN/muster-agent" /usr/bin/; done
 say "muster serve"
 serve
 
-say "muster cluster apply"
-apply "$HERE/linked.yaml" "${NODES[@]}"
+say "muster cluster apply, csrApproval: ${APPROVAL:-muster}"
+sed "s/csrApproval: muster/csrApproval: ${APPROVAL:-muster}/" "$HERE/linked.yaml" >"$WORK/linked.yaml"
+apply "$WORK/linked.yaml" "${NODES[@]}"
 
 say "the five lines, all at once"
 START=$(date +%s)
@@ -44,6 +47,8 @@ say "what Kubernetes has 15 s later"
 kubectl get nodes -o wide --no-headers
 kubectl -n kube-system get secrets
 kubectl get csr -o custom-columns=NAME:.metadata.name,USER:.spec.username,SIGNER:.spec.signerName,REASON:.status.conditions[*].reason
+kubectl get csr -o custom-columns=NAME:.metadata.name,MADE:.metadata.creationTimestamp,DECIDED:.status.conditions[*].lastUpdateTime
+muster events | grep Csr || true
 holds "all Nodes are Ready" "$(kubectl get nodes --no-headers | awk '$2 == "Ready"' | wc -l)" 5
 holds "workers have the label that no kubelet may set" "$(kubectl get nodes -l node-role.kubernetes.io/worker -o name | wc -l)" 2
 holds "workers have their pool's taint" "$(kubectl get nodes -o jsonpath='{.items[*].spec.taints[?(@.key=="muster.example/lab")].value}')" "yes yes"

@@ -114,9 +114,9 @@ fn approval(verdict: &Verdict) -> serde_json::Value {
     })
 }
 
-/// What of the pending requests is to be told.
+/// What of the pending requests is to be told: those of one requester together, so that two with one token are seen as two.
 fn sift(lines: &[String], task: &RequestsTask) -> RequestsSeen {
-    let (mut seen, mut of_one, mut bytes) = (RequestsSeen::default(), BTreeMap::new(), 0);
+    let (mut seen, mut of_one, mut groups) = (RequestsSeen::default(), BTreeMap::new(), Vec::<Vec<_>>::new());
     for line in lines {
         let Ok(pending) = serde_json::from_str::<Pending>(line) else { continue };
         if !REQUESTERS.iter().any(|requester| pending.user.starts_with(requester)) {
@@ -126,17 +126,31 @@ fn sift(lines: &[String], task: &RequestsTask) -> RequestsSeen {
             seen.passed_over.push(pending.uid);
             continue;
         }
-        let count: &mut usize = of_one.entry(pending.user.clone()).or_default();
-        *count += 1;
-        if *count > OF_ONE_MAX || seen.requests.len() >= REQUESTS_MAX || bytes + line.len() > BYTES_MAX {
+        let at = *of_one.entry(pending.user.clone()).or_insert(groups.len());
+        match groups.get_mut(at) {
+            None => groups.push(vec![(pending, line.len())]),
+            Some(group) if group.len() < OF_ONE_MAX => group.push((pending, line.len())),
+            Some(_) => seen.more = true,
+        }
+    }
+    let mut bytes = 0;
+    for group in groups {
+        let size: usize = group.iter().map(|(_, size)| size).sum();
+        if seen.requests.len() + group.len() > REQUESTS_MAX || bytes + size > BYTES_MAX {
             seen.more = true;
             continue;
         }
-        bytes += line.len();
-        let Pending { uid, name, version, signer, user, groups, usages, request } = pending;
-        seen.requests.push(CertificateRequest { uid, name, version, signer, user, groups, usages, request });
+        bytes += size;
+        seen.requests.extend(group.into_iter().map(|(pending, _)| pending.told()));
     }
     seen
+}
+
+impl Pending {
+    fn told(self) -> CertificateRequest {
+        let Self { uid, name, version, signer, user, groups, usages, request } = self;
+        CertificateRequest { uid, name, version, signer, user, groups, usages, request }
+    }
 }
 
 #[cfg(test)]
@@ -175,6 +189,15 @@ mod tests {
         let seen = sift(&lines, &RequestsTask::default());
         assert_eq!(uids(&seen), ["f0", "f1", "f2", "f3", "honest"]);
         assert!(seen.more);
+    }
+
+    #[test]
+    fn where_there_are_too_many_a_requesters_own_are_told_together_or_not_at_all() {
+        let many = (0..40).map(|at| line(&format!("a{at}"), &format!("system:bootstrap:{at:06}")));
+        let seconds = (0..40).map(|at| line(&format!("b{at}"), &format!("system:bootstrap:{at:06}")));
+        let seen = sift(&many.chain(seconds).collect::<Vec<_>>(), &RequestsTask::default());
+        assert_eq!((seen.requests.len(), seen.more), (REQUESTS_MAX, true));
+        assert!(seen.requests.chunks(2).all(|pair| pair[0].user == pair[1].user && pair[0].uid != pair[1].uid));
     }
 
     #[test]

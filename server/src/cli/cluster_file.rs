@@ -90,6 +90,7 @@ enum Access {
 #[serde(rename_all = "kebab-case")]
 enum CsrApproval {
     Muster,
+    Strict,
     Auto,
 }
 

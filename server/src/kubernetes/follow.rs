@@ -13,7 +13,7 @@ use kube::{
     api::{ListParams, WatchEvent, WatchParams},
 };
 use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use tokio_stream::{Stream, StreamExt as _};
 
 use super::{call::answer, pace::Pace, trouble::Trouble};
@@ -39,6 +39,16 @@ pub(super) enum Told<K> {
 pub(super) trait Follower<K> {
     /// Does what is to be done about it before the next is told.
     fn told(&mut self, told: Told<K>) -> impl Future<Output = Result<(), Trouble>> + Send;
+
+    /// How long after the last look at what time brings the next one is due; `None` while time brings nothing.
+    fn looks_after(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Looks at what time has brought.
+    fn look(&mut self) -> impl Future<Output = Result<(), Trouble>> + Send {
+        std::future::ready(Ok(()))
+    }
 }
 
 /// What is told of has been listed once: then a link is up.
@@ -88,8 +98,8 @@ where
     }
 }
 
-/// All objects, page by page, and the version from which to watch.
-async fn list<K>(api: &Api<K>) -> Result<(Vec<K>, String), Trouble>
+/// All objects as they are now, page by page, and the version from which to watch.
+pub(super) async fn list<K>(api: &Api<K>) -> Result<(Vec<K>, String), Trouble>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
 {
@@ -121,11 +131,22 @@ where
     K: Resource + Clone + DeserializeOwned + Debug,
 {
     let params = WatchParams::default().timeout(WATCH_SECONDS);
-    let mut pace = Pace::new();
+    let (mut pace, mut looked) = (Pace::new(), Instant::now());
     loop {
         let stream = answer("watch", api.watch(&params, &version)).await?;
         let mut stream = pin!(stream);
-        while let Some(event) = next(&mut stream).await? {
+        let mut heard = Instant::now();
+        loop {
+            let event = tokio::select! {
+                event = next(&mut stream, heard) => event?,
+                () = due(looked, follower.looks_after()) => {
+                    follower.look().await?;
+                    looked = Instant::now();
+                    continue;
+                }
+            };
+            let Some(event) = event else { break };
+            heard = Instant::now();
             match event {
                 WatchEvent::Added(object) | WatchEvent::Modified(object) => {
                     version = object.resource_version().unwrap_or(version);
@@ -144,11 +165,19 @@ where
     }
 }
 
+async fn due(looked: Instant, after: Option<Duration>) {
+    match after {
+        Some(after) => tokio::time::sleep_until(looked + after).await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn next<K>(
     stream: &mut (impl Stream<Item = kube::Result<WatchEvent<K>>> + Unpin),
+    heard: Instant,
 ) -> Result<Option<WatchEvent<K>>, Trouble> {
     let patience = Duration::from_secs(u64::from(WATCH_SECONDS)) + WATCH_GRACE;
-    match tokio::time::timeout(patience, stream.next()).await {
+    match tokio::time::timeout_at(heard + patience, stream.next()).await {
         Ok(event) => Ok(event.transpose()?),
         Err(_) => Err(Trouble::silence("watch")),
     }

@@ -6,7 +6,7 @@ use kube::Client;
 use muster_state::{
     Change, ClusterId, State,
     command::RecordLink,
-    record::{Cluster, CsrApproval, LinkCondition, Node, Role},
+    record::{Cluster, LinkCondition, Node, Role},
 };
 
 use super::{
@@ -75,7 +75,7 @@ async fn session(server: &Unsealed, id: &ClusterId) -> Result<Infallible, Troubl
     if cluster.credentials.is_some() {
         rights::install(&client, &cluster).await?;
     }
-    let approves = cluster.spec.csr_approval() == CsrApproval::Muster;
+    let approves = cluster.spec.csr_approval().is_musters();
     let makes_secrets = !cluster.spec.secrets_by_custodian();
     let (listed, kinds) = (Listed::default(), 1 + usize::from(approves));
     let work = async {

@@ -1,6 +1,10 @@
 //! Certificate requests: each is decided upon in the log, and then approved or denied at the version that was looked at.
 
-use std::{collections::BTreeSet, convert::Infallible};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    convert::Infallible,
+    time::Duration,
+};
 
 use k8s_openapi::{
     api::{
@@ -10,19 +14,29 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use kube::{Api, Client, ResourceExt as _, api::PostParams};
-use muster_state::{ClusterId, command::DecideCsr, csr::CsrDecision};
+use muster_state::{
+    ClusterId,
+    command::DecideCsr,
+    csr::{CsrClaim, CsrDecision, CsrLook},
+};
 
 use super::{
     call::answer,
     claim,
-    follow::{Follower, Listed, Told, follow},
+    follow::{Follower, Listed, Told, follow, list},
     nodes,
     trouble::Trouble,
 };
-use crate::ledger::{Ledger, ProposeError};
+use crate::{
+    clock::now_ms,
+    ledger::{Ledger, ProposeError},
+};
 
 /// Requests that wait for a person, remembered so that each is told once per link; more are told again.
 const WAITING_MAX: usize = 1_000;
+
+/// Held requests are looked at this often: they wait for time, for their machines and for their tokens.
+const HELD_LOOK: Duration = Duration::from_millis(500);
 
 /// Decides upon requests until something goes wrong.
 pub(super) async fn watch(
@@ -32,7 +46,8 @@ pub(super) async fn watch(
     listed: &Listed,
 ) -> Result<Infallible, Trouble> {
     let (api, nodes) = (Api::all(client.clone()), Api::all(client));
-    follow(&api, listed, Requests { api: &api, nodes: &nodes, ledger, cluster, waiting: BTreeSet::new() }).await
+    let (waiting, held) = (BTreeSet::new(), BTreeMap::new());
+    follow(&api, listed, Requests { api: &api, nodes: &nodes, ledger, cluster, waiting, held }).await
 }
 
 struct Requests<'a> {
@@ -42,28 +57,80 @@ struct Requests<'a> {
     cluster: &'a ClusterId,
     /// Requests that a person has to decide upon, by uid.
     waiting: BTreeSet<String>,
+    /// Requests that are held, by uid, as they were looked at last: one for each machine that joins, and each printed line.
+    held: BTreeMap<String, (CertificateSigningRequest, CsrClaim)>,
 }
 
 impl Follower<CertificateSigningRequest> for Requests<'_> {
     async fn told(&mut self, told: Told<CertificateSigningRequest>) -> Result<(), Trouble> {
         match told {
             Told::All(requests) => {
+                // What is not there any more is held no more.
+                self.held.clear();
                 for request in requests {
-                    self.settle(request).await?;
+                    self.settle(request, Round::Any).await?;
                 }
             }
-            Told::Changed(request) => self.settle(request).await?,
-            Told::Gone(request) => drop(self.waiting.remove(&request.uid().unwrap_or_default())),
+            Told::Changed(request) => self.settle(request, Round::Any).await?,
+            Told::Gone(request) => self.forget(&request.uid().unwrap_or_default()),
         }
         Ok(())
     }
+
+    fn looks_after(&self) -> Option<Duration> {
+        (!self.held.is_empty()).then_some(HELD_LOOK)
+    }
+
+    async fn look(&mut self) -> Result<(), Trouble> {
+        let looks: Vec<(String, CsrLook)> = self.ledger.read(|state| {
+            let look = |claim: &CsrClaim, uid: &str| state.look_at_csr(self.cluster, uid, claim, now_ms());
+            self.held.iter().map(|(uid, (_, claim))| (uid.clone(), look(claim, uid))).collect()
+        });
+        let of = |wanted: CsrLook| looks.iter().filter(move |(_, look)| *look == wanted).map(|(uid, _)| uid);
+        for uid in of(CsrLook::Due) {
+            if let Some((request, _)) = self.held.get(uid).cloned() {
+                self.settle(request, Round::Any).await?;
+            }
+        }
+        let ripe: BTreeSet<String> = of(CsrLook::Ripe).cloned().collect();
+        if ripe.is_empty() { Ok(()) } else { self.settle_ripe(ripe).await }
+    }
+}
+
+/// When a request is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Round {
+    Any,
+    /// After all others that are there: nobody could have made another one since.
+    Last,
 }
 
 impl Requests<'_> {
-    async fn settle(&mut self, request: CertificateSigningRequest) -> Result<(), Trouble> {
+    /// What has been held for long enough is approved only after everything that is there by now was decided upon: a watch may be
+    /// late with the second request of a token.
+    async fn settle_ripe(&mut self, ripe: BTreeSet<String>) -> Result<(), Trouble> {
+        let (all, _) = list(self.api).await?;
+        let is_ripe = |request: &CertificateSigningRequest| request.uid().is_some_and(|uid| ripe.contains(&uid));
+        let (last, first): (Vec<_>, Vec<_>) = all.into_iter().partition(is_ripe);
+        ripe.iter().for_each(|uid| self.forget(uid));
+        for request in first {
+            self.settle(request, Round::Any).await?;
+        }
+        for request in last {
+            self.settle(request, Round::Last).await?;
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, uid: &str) {
+        self.waiting.remove(uid);
+        self.held.remove(uid);
+    }
+
+    async fn settle(&mut self, request: CertificateSigningRequest, round: Round) -> Result<(), Trouble> {
         let uid = request.uid().unwrap_or_default();
         if is_settled(&request) {
-            self.waiting.remove(&uid);
+            self.forget(&uid);
             return Ok(());
         }
         let mut claim = claim::of(&request);
@@ -71,13 +138,20 @@ impl Requests<'_> {
         if let Some(name) = line {
             claim.node_is_ready = nodes::find(self.nodes, &name).await?.is_some_and(|node| node.ready);
         }
+        let look = self.ledger.read(|state| state.look_at_csr(self.cluster, &uid, &claim, now_ms()));
+        if look == CsrLook::Waits || (look == CsrLook::Ripe && round == Round::Any) {
+            self.held.insert(uid, (request, claim));
+            return Ok(());
+        }
+        self.held.remove(&uid);
         let first_look = self.ledger.read(|state| state.judge_csr(self.cluster, &uid, &claim));
         // What is nobody's business of ours does not go through the log.
         if self.waiting.contains(&uid) || first_look == CsrDecision::Ignore {
             return Ok(());
         }
         let (cluster, name, digest) = (self.cluster.clone(), request.name_any(), claim::digest(&request));
-        let decided = self.ledger.propose(DecideCsr { cluster, uid: uid.clone(), name, digest, claim }).await;
+        let decide = DecideCsr { cluster, uid: uid.clone(), name, digest, claim: claim.clone() };
+        let decided = self.ledger.propose(decide).await;
         // One that the state does not take must not hold up all others.
         if let Err(ProposeError::Refused(why)) = &decided {
             tracing::warn!(request = %request.name_any(), err = %why, "a certificate request is left alone");
@@ -92,6 +166,10 @@ impl Requests<'_> {
                 if self.waiting.len() < WAITING_MAX {
                     self.waiting.insert(uid);
                 }
+                Ok(())
+            }
+            CsrDecision::Hold(_) => {
+                self.held.insert(uid, (request, claim));
                 Ok(())
             }
             CsrDecision::Ignore => Ok(()),
@@ -137,5 +215,5 @@ async fn conclude(
 }
 
 fn seconds_now() -> i64 {
-    i64::try_from(crate::clock::now_ms() / 1000).unwrap_or_default()
+    i64::try_from(now_ms() / 1000).unwrap_or_default()
 }

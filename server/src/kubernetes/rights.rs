@@ -22,7 +22,7 @@ const OWNER: &str = "fieldManager=muster&force=true";
 /// If the cluster's name makes no group.
 fn wanted(cluster: &Cluster) -> Result<Vec<Value>, Trouble> {
     let approval = match cluster.spec.csr_approval() {
-        CsrApproval::Muster => rbac::CsrApproval::Explicit,
+        CsrApproval::Muster | CsrApproval::Strict => rbac::CsrApproval::Explicit,
         CsrApproval::Auto => rbac::CsrApproval::Automatic,
     };
     rbac::rights(&cluster.spec.name, cluster.workers_only.is_empty(), approval)

@@ -93,8 +93,8 @@ pub enum Approval {
 impl Approval {
     fn of(cluster: &Cluster, purpose: &Purpose) -> Self {
         match cluster.spec.csr_approval() {
-            CsrApproval::Muster if purpose.line_name().is_some() => Self::Muster,
-            CsrApproval::Muster => Self::Person,
+            CsrApproval::Muster | CsrApproval::Strict if purpose.line_name().is_some() => Self::Muster,
+            CsrApproval::Muster | CsrApproval::Strict => Self::Person,
             CsrApproval::Auto => Self::Cluster,
         }
     }

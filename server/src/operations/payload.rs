@@ -82,7 +82,7 @@ pub fn render(server: &Unsealed, node: &NodeId, step: &str) -> anyhow::Result<Pa
         Verb::Init => init::render(server, &records),
         Verb::Custodian => errand::custodian(&records),
         Verb::JoinPrepare | Verb::JoinEtcd | Verb::JoinFinish | Verb::JoinWhole | Verb::JoinWorker => {
-            join::render(server, &records)
+            join::render(server, &records, verb)
         }
         Verb::WaitReady | Verb::Reset => Ok(Payload::default()),
     }

@@ -4,13 +4,19 @@
 //! or node. The names of Kubernetes are those of pkg/apis/certificates/helpers.go.
 
 mod custody;
+mod hold;
 mod judge;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{NodeId, TokenId, limits, record::Role};
+use crate::{
+    NodeId, TokenId, limits,
+    record::{Hold, Role},
+};
+
+pub use hold::CsrLook;
 
 /// Signs what a kubelet shows to API servers.
 pub const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client-kubelet";
@@ -69,6 +75,8 @@ pub enum CsrDecision {
     Wait(String),
     /// It is none of Muster's business.
     Ignore,
+    /// It is right, and it has to be seen first that its token is in no other hands; for this reason it can't be now.
+    Hold(String),
 }
 
 /// A decision and whom it is about.
@@ -79,6 +87,8 @@ pub(crate) struct Judgement {
     pub(crate) token: Option<TokenId>,
     /// The token is in two hands.
     pub(crate) stolen: bool,
+    /// How far it is in the strict mode.
+    pub(crate) hold: Hold,
 }
 
 /// The group that a node's bootstrap token authenticates as.

@@ -109,6 +109,13 @@ pub const ETCD_ADDRESSES_MAX: usize = 64;
 
 /// Certificate requests remembered per bootstrap token, and of a node's own server.
 pub const REQUESTS_KEPT: usize = 4;
+/// How long a held certificate request leaves its token alone after its machine has said that its kubelet starts: kubelets ask
+/// within a second or two, and have a watch open a moment later. Milliseconds.
+pub const HOLD_SETTLES_MS: u64 = 3_000;
+/// After this nobody gets in with a bootstrap token whose Secret is gone: API servers remember for ten seconds whom a token stands
+/// for (kube-apiserver, `pkg/kubeapiserver/options/authentication.go`, `TokenSuccessCacheTTL`), and hear of the deletion by a
+/// watch, for which there are three more. Milliseconds.
+pub const TOKEN_FORGOTTEN_MS: u64 = 13_000;
 
 /// `kubeadm-certs` lives two hours; uploaded again well before, while control planes wait or join. Milliseconds.
 pub const CERTIFICATES_FRESH_MS: u64 = 90 * 60 * 1000;

@@ -26,7 +26,7 @@ pub use errand::{Errand, ErrandKind, ErrandState};
 pub use etcd::{EtcdProblem, EtcdRemoval, EtcdView, WatchedMember};
 pub use event::Event;
 pub use fleet::{Fleet, SealedSecret};
-pub use link::{CsrApproval, JudgedRequest, Link, LinkCondition, LinkStatus};
+pub use link::{CsrApproval, Hold, JudgedRequest, Link, LinkCondition, LinkStatus};
 pub use node::{
     Assurance, Certificate, EtcdMember, Identity, LastFailure, NextIdentity, Node, PhaseEntry, Placement, Standing,
     Step, StepState, Suggestion, Verb,

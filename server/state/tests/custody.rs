@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use muster_state::{
     ClusterId, NodeId, TokenId,
-    command::{CompleteErrand, CreateCluster, ErrandOutcome, LockNode, MintBootstrapToken, OpenErrand, UpdateCluster},
+    command::{
+        CompleteErrand, CreateCluster, ErrandOutcome, LockNode, MintBootstrapToken, OpenErrand, Report, StepOutcome,
+        UpdateCluster,
+    },
     csr::CsrClaim,
     limits,
     record::{
@@ -24,9 +27,13 @@ fn c1() -> ClusterId {
 
 /// A detached cluster in which Muster approves: its first control plane is up, and worker `id` is in the middle of its join.
 fn mk_joining() -> (World, NodeId, TokenId) {
+    mk_approving(CsrApproval::Muster)
+}
+
+fn mk_approving(csr_approval: CsrApproval) -> (World, NodeId, TokenId) {
     let mut world = World { state: muster_state::State::default(), now_ms: world::START_MS };
     world.done(world::found());
-    let spec = ClusterSpec { detached_approval: Some(CsrApproval::Muster), ..world::spec("c1") };
+    let spec = ClusterSpec { detached_approval: Some(csr_approval), ..world::spec("c1") };
     world.done(CreateCluster { spec, ..world::create("c1") });
     let first = world.control_plane(1, "cp1");
     world.advance_to(&first, Verb::WaitReady);
@@ -207,4 +214,54 @@ fn who_approves_is_settled_with_the_first_control_plane() {
     let spec = ClusterSpec { detached_approval: None, ..cluster.spec };
     let update = UpdateCluster { id: c1(), revision: cluster.revision, spec };
     assert_eq!(world.apply(update).unwrap_err().word(), "Invalid");
+}
+
+/// A strict one in which the custodian has seen `u1`, and then deleted its token.
+fn mk_held() -> (World, NodeId, CsrClaim) {
+    let (mut world, id, token) = mk_approving(CsrApproval::Strict);
+    let outcome = StepOutcome::Running { phase: "kubelet-start".into(), observation: None };
+    let attempt = world.node(&id).attempt;
+    world.done(Report { node: id.clone(), attempt, step: "join".into(), outcome, elapsed_ms: 1 });
+    let claim = honest(&node_name(&world, &id), &token);
+    see(&mut world, vec![request("u1", &claim)]);
+    assert_eq!((due(&world), custody(&world).passed_over.len()), (Vec::new(), 0));
+    world.now_ms += limits::HOLD_SETTLES_MS;
+    see(&mut world, vec![request("u1", &claim)]);
+    let number = open(&mut world, ErrandKind::DeleteTokens(vec![token.clone()])).unwrap();
+    complete(&mut world, number, ErrandOutcome::Done(None)).unwrap();
+    assert_eq!(world.state.bootstrap_tokens[&token].deleted_ms, world.now_ms);
+    (world, id, claim)
+}
+
+#[test]
+fn a_strict_detached_cluster_approves_by_a_look_that_was_asked_for_when_nobody_could_ask_any_more() {
+    let (mut world, _, claim) = mk_held();
+    world.now_ms += limits::TOKEN_FORGOTTEN_MS - 1;
+    let early = open(&mut world, observe(&[])).unwrap();
+    world.now_ms += 1_000;
+    let seen = RequestsSeen { requests: vec![request("u1", &claim)], ..RequestsSeen::default() };
+    complete(&mut world, early, ErrandOutcome::Requests(seen)).unwrap();
+    assert_eq!(due(&world), [], "somebody may have asked between the look and its report");
+    see(&mut world, vec![request("u1", &claim)]);
+    assert_eq!(due(&world), [("u1".to_owned(), true)]);
+}
+
+#[test]
+fn a_second_request_in_the_last_look_of_a_strict_detached_cluster_denies_both() {
+    let (mut world, id, claim) = mk_held();
+    world.now_ms += limits::TOKEN_FORGOTTEN_MS;
+    see(&mut world, vec![request("u1", &claim), request("u2", &claim)]);
+    assert!(due(&world).iter().all(|(_, approve)| !approve) && due(&world).len() == 2);
+    assert!(world.node(&id).locked.is_some() && world.node(&id).requests.iter().all(|seen| !seen.approved));
+    assert!(world.state.events.iter().all(|event| event.reason != "CsrApproved"));
+}
+
+#[test]
+fn the_request_of_a_line_that_has_ended_is_denied_without_another_look_at_its_node() {
+    let (mut world, _, _) = mk_joining();
+    let purpose = Purpose::NamedJoinCommand(Role::Worker, name("w9"));
+    world.done(MintBootstrapToken { id: "line".into(), cluster: c1(), purpose, secret: secret(9), ttl_ms: HOUR_MS });
+    world.state.bootstrap_tokens.get_mut(&TokenId::from("line")).unwrap().state = BootstrapTokenState::Deleted;
+    see(&mut world, vec![request("late", &honest("w9", &"line".into()))]);
+    assert_eq!((due(&world), custody(&world).more), (vec![("late".to_owned(), false)], false));
 }

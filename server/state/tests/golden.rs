@@ -90,6 +90,11 @@ fn what_is_known_of_etcd_is_written_as_it_always_was() {
 }
 
 #[test]
+fn a_request_that_is_held_is_written_as_it_always_was() {
+    frozen("record/JudgedRequest-held", &samples::linking::held());
+}
+
+#[test]
 fn old_forms_are_still_read() {
     let mut read = 0;
     for entry in fs::read_dir(golden("old")).expect("the directory of old forms") {

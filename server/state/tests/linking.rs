@@ -63,7 +63,7 @@ pub(crate) fn is_denied(decision: &CsrDecision) -> bool {
     matches!(decision, CsrDecision::Deny(_))
 }
 
-fn has_event(world: &World, reason: &str) -> bool {
+pub(crate) fn has_event(world: &World, reason: &str) -> bool {
     world.state.events.iter().any(|event| event.reason == reason)
 }
 

@@ -19,4 +19,5 @@ mod restoring;
 mod rotating;
 mod servers;
 mod standing;
+mod strict;
 mod world;

@@ -40,9 +40,14 @@ impl World {
 
     /// The same, and the leader has a link to the cluster's API by which Muster approves certificate requests.
     pub(crate) fn linked() -> Self {
+        Self::approving(CsrApproval::Muster)
+    }
+
+    /// The same, and who approves is said.
+    pub(crate) fn approving(csr_approval: CsrApproval) -> Self {
         let mut world = Self { state: State::default(), now_ms: START_MS };
         world.done(found());
-        let link = Some(Link { csr_approval: CsrApproval::Muster });
+        let link = Some(Link { csr_approval });
         let spec = ClusterSpec { link, ..spec("c1") };
         world.done(CreateCluster { spec, ..create("c1") });
         world

@@ -50,7 +50,7 @@ pub fn render(state: &State, node: &Node) -> Wire {
         generation: node.identity.generation,
         timeline: timeline(node),
         node_uid: node_uid(node),
-        requests: node.requests.iter().map(judged).collect(),
+        requests: node.requests.iter().map(|request| judged(state, request)).collect(),
     }
 }
 
@@ -122,8 +122,12 @@ fn node_uid(node: &Node) -> String {
     seen.map(|seen| seen.uid.clone()).unwrap_or_default()
 }
 
-fn judged(request: &record::JudgedRequest) -> JudgedRequest {
+fn judged(state: &State, request: &record::JudgedRequest) -> JudgedRequest {
+    let held = request.hold.is_on();
+    let token = request.token.as_ref().filter(|_| held).and_then(|token| state.bootstrap_tokens.get(token));
     JudgedRequest {
+        held,
+        held_until: token.and_then(|token| timestamp(token.forgotten_at_ms()?)),
         name: request.name.clone(),
         uid: request.uid.clone(),
         digest: request.digest.to_string(),

@@ -79,8 +79,8 @@ pub struct ImportArgs {
     /// Kubernetes version, e.g. v1.36.2 [with a kubeconfig: the cluster's own]
     #[arg(long, value_name = "VERSION")]
     pub kubernetes: Option<String>,
-    /// Who approves certificate requests of joining nodes: muster or auto [with a kubeconfig: muster]
-    #[arg(long, value_name = "WHO", requires = "kubeconfig", value_parser = ["muster", "auto"])]
+    /// Who approves certificate requests of joining nodes: muster, strict or auto [with a kubeconfig: muster]
+    #[arg(long, value_name = "WHO", requires = "kubeconfig", value_parser = ["muster", "strict", "auto"])]
     pub csr_approval: Option<String>,
     /// Addresses of pods, as the cluster has them
     #[arg(long, value_name = "CIDR")]

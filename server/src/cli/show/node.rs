@@ -143,11 +143,16 @@ fn requests(fields: &mut Fields, node: &Node) {
     }
     let mut table = Table::new(&["REQUEST", "TOKEN", "JUDGED", "AT", "UID", "DIGEST"]);
     for request in &node.requests {
-        let judged = if request.approved { "approved" } else { "denied" };
+        let judged = match (&request.held_until, request.held, request.approved) {
+            (Some(until), true, _) => format!("held until {}", stamp(Some(until))),
+            (None, true, _) => "held".to_owned(),
+            (_, false, true) => "approved".to_owned(),
+            (_, false, false) => "denied".to_owned(),
+        };
         table.row([
             request.name.clone(),
             request.bootstrap_token_id.clone(),
-            judged.into(),
+            judged,
             stamp(request.at.as_ref()),
             request.uid.clone(),
             request.digest.clone(),

@@ -2,7 +2,7 @@
 
 use muster_state::{
     NodeName, Phase, limits,
-    record::{BootstrapToken, Cluster, CsrApproval, ErrandKind, Node},
+    record::{BootstrapToken, Cluster, ErrandKind, Node},
 };
 
 use super::View;
@@ -17,7 +17,7 @@ const IDLE_MS: u64 = 120_000;
 const COMING_UP_MS: u64 = 15 * 60_000;
 
 pub(super) fn plan(view: View<'_>, cluster: &Cluster) -> Option<ErrandKind> {
-    let is_custodians = cluster.spec.link.is_none() && cluster.spec.csr_approval() == CsrApproval::Muster;
+    let is_custodians = cluster.spec.link.is_none() && cluster.spec.csr_approval().is_musters();
     if !is_custodians || !cluster.initialised {
         return None;
     }
@@ -35,7 +35,7 @@ fn look_is_due(view: View<'_>, cluster: &Cluster) -> bool {
     let Some(custody) = &cluster.custody else { return true };
     let pause = if custody.more {
         0
-    } else if view.state.nodes_of(&cluster.id).any(|node| is_joining(view, node)) {
+    } else if view.state.nodes_of(&cluster.id).any(|node| is_joining(view, node)) || a_line_is_held(view, cluster) {
         JOINING_MS
     } else if view.state.nodes_of(&cluster.id).any(|node| is_coming_up(view, node)) || a_line_works(view, cluster) {
         EXPECTING_MS
@@ -55,6 +55,11 @@ fn is_coming_up(view: View<'_>, node: &Node) -> bool {
     node.phase == Phase::WaitingForNodeReady && view.now_ms.saturating_sub(since_ms) < COMING_UP_MS
 }
 
+fn a_line_is_held(view: View<'_>, cluster: &Cluster) -> bool {
+    let mut tokens = view.state.bootstrap_tokens.values().filter(|token| token.cluster == cluster.id);
+    tokens.any(|token| token.purpose.line_name().is_some() && view.state.holds_for(token))
+}
+
 fn a_line_works(view: View<'_>, cluster: &Cluster) -> bool {
     let mut tokens = view.state.bootstrap_tokens.values().filter(|token| token.cluster == cluster.id);
     // That of `kubeadm init` is not printed.
@@ -63,9 +68,11 @@ fn a_line_works(view: View<'_>, cluster: &Cluster) -> bool {
     tokens.any(|token| is_printed(token) && token.is_live(view.now_ms))
 }
 
-/// The nodes for which join lines were printed that still work.
+/// The nodes for which join lines were printed that still work, or whose requests are held.
 fn lines<'a>(view: View<'a>, cluster: &'a Cluster) -> impl Iterator<Item = &'a NodeName> + use<'a> {
     let tokens = view.state.bootstrap_tokens.values();
-    let live = tokens.filter(move |token| token.cluster == cluster.id && token.is_live(view.now_ms));
-    live.filter_map(|token| token.purpose.line_name())
+    let of_cluster = tokens.filter(move |token| token.cluster == cluster.id);
+    let named = of_cluster.filter_map(|token| Some((token, token.purpose.line_name()?)));
+    let counts = move |token: &BootstrapToken| token.is_live(view.now_ms) || view.state.holds_for(token);
+    named.filter(move |(token, _)| counts(token)).map(|(_, name)| name)
 }

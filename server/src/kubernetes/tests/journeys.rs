@@ -5,13 +5,24 @@ use muster_state::{
     command::UpdateCluster,
     record::{BootstrapTokenState, LinkCondition},
 };
+use rcgen::DnType;
 use serde_json::Value;
 
 use super::{
     double::{Double, Fault, NODES, REQUESTS, SECRETS},
     start,
-    world::{World, csr, endless_pkcs10, node, pkcs10, until},
+    world::{World, csr, node, pkcs10, request, until},
 };
+
+/// As its own kubelet's, with more names than any machine has.
+fn endless_pkcs10(common_name: &str) -> String {
+    let names: Vec<String> = (0..500).map(|number| format!("name-{number}.example")).collect();
+    let mut params = rcgen::CertificateParams::new(names).unwrap();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::OrganizationName, "system:nodes");
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    request(&params)
+}
 
 fn verdict(double: &Double, name: &str) -> Option<Value> {
     Some(double.get(REQUESTS, name)?["status"]["conditions"][0]["type"].clone())

@@ -89,7 +89,7 @@ impl Lab {
         self.kubectl(Some(token), &["create", "-f", "-", "-o", "json"], &csr)
     }
 
-    fn csr(&self, name: &str) -> Value {
+    pub(super) fn csr(&self, name: &str) -> Value {
         self.kubectl(None, &["get", "csr", name, "-o", "json"], &Value::Null).unwrap()
     }
 

@@ -185,13 +185,16 @@ impl World {
 
     /// Its current step fails, and the machine is reset.
     pub(super) async fn fails(&self, node: &NodeId) {
+        self.reports(node, StepOutcome::Failed { cause: "Timeout".into(), message: "no answer".into(), clean: true })
+            .await;
+    }
+
+    async fn reports(&self, node: &NodeId, outcome: StepOutcome) {
         let (attempt, step) = self.state(|state| {
             let node = &state.nodes[node];
             (node.attempt, node.current_step().unwrap().verb.step_id().to_owned())
         });
-        let outcome = StepOutcome::Failed { cause: "Timeout".into(), message: "no answer".into(), clean: true };
-        let report = Report { node: node.clone(), attempt, step, outcome, elapsed_ms: 1 };
-        self.server.ledger.propose(report).await.unwrap();
+        self.server.ledger.propose(Report { node: node.clone(), attempt, step, outcome, elapsed_ms: 1 }).await.unwrap();
     }
 
     /// It is told to join, once its token is there.
@@ -203,6 +206,11 @@ impl World {
     pub(super) async fn is_told(&self, node: &NodeId, token: &TokenId, steps: Vec<Verb>) {
         self.until_token(token, BootstrapTokenState::Present).await;
         self.server.ledger.propose(Instruct { node: node.clone(), steps, token: Some(token.clone()) }).await.unwrap();
+    }
+
+    /// kubeadm has come to that phase on it.
+    pub(super) async fn is_at(&self, node: &NodeId, phase: &str) {
+        self.reports(node, StepOutcome::Running { phase: phase.into(), observation: None }).await;
     }
 
     /// It reports that it has joined, and that its Node is Ready.
@@ -289,15 +297,12 @@ async fn admit(server: &Unsealed, id: &str, pool: &str, name: &str, address: &st
     let certificate = Certificate { chain: Vec::new(), not_after_ms: u64::MAX };
     ledger.propose(IssueCertificate { node: node.clone(), key, certificate }).await.unwrap();
     ledger.propose(ConfirmIdentity { node: node.clone(), key }).await.unwrap();
-    let facts = Facts { uuid: id.into(), addresses: some(address), ..Facts::default() };
+    let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let facts = Facts { uuid: id.into(), addresses: Vec::from_iter(some(address)), ..Facts::default() };
     ledger.propose(hello(&node, facts, None)).await.unwrap();
     let revision = ledger.read(|state| state.nodes[&node].preflight_revision);
     ledger.propose(JudgePreflight { node: node.clone(), revision, problem: String::new() }).await.unwrap();
     node
-}
-
-fn some(text: &str) -> Vec<String> {
-    if text.is_empty() { Vec::new() } else { vec![text.to_owned()] }
 }
 
 fn hello(node: &NodeId, facts: Facts, stream: Option<Attachment>) -> RecordHello {
@@ -330,17 +335,7 @@ pub(super) fn pkcs10(common_name: &str, organization: &str) -> String {
     request(&params)
 }
 
-/// As its own kubelet's, with more names than any machine has.
-pub(super) fn endless_pkcs10(common_name: &str) -> String {
-    let names: Vec<String> = (0..500).map(|number| format!("name-{number}.example")).collect();
-    let mut params = rcgen::CertificateParams::new(names).unwrap();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(DnType::OrganizationName, "system:nodes");
-    params.distinguished_name.push(DnType::CommonName, common_name);
-    request(&params)
-}
-
-fn request(params: &rcgen::CertificateParams) -> String {
+pub(super) fn request(params: &rcgen::CertificateParams) -> String {
     params.serialize_request(&KeyPair::generate().unwrap()).unwrap().pem().unwrap()
 }
 

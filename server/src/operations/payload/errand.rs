@@ -40,7 +40,7 @@ pub(super) fn render(server: &Unsealed, records: &Records, errand: &Errand) -> a
 pub(super) fn custodian(records: &Records) -> anyhow::Result<Payload> {
     let (spec, mut items) = (&records.cluster.spec, Vec::new());
     let approval = match spec.csr_approval() {
-        record::CsrApproval::Muster => CsrApproval::Explicit,
+        record::CsrApproval::Muster | record::CsrApproval::Strict => CsrApproval::Explicit,
         record::CsrApproval::Auto => CsrApproval::Automatic,
     };
     items.extend(rights(&spec.name, true, approval)?);

@@ -1,7 +1,7 @@
 //! For `kubeadm join`: `join.yaml`, the discovery file, and for control planes that get them directly, the PKI.
 
 use anyhow::anyhow;
-use muster_state::record::Role;
+use muster_state::record::{CaCertificate, Pool, Role, Verb};
 use zeroize::Zeroizing;
 
 use super::{File, Payload, Records, extra, node_inputs, open_certificate_key, open_token, pki_files};
@@ -9,15 +9,19 @@ use crate::{
     kubeadm::{
         config::{DEFAULT_CERTIFICATES_DIR, Discovery, JoinControlPlane, JoinInputs, Timeouts, render_join},
         discovery,
+        endpoint::Endpoint,
         pin::pins_of_pem,
+        token::BootstrapToken,
     },
     operations::Unsealed,
 };
 
 const CONFIG: &str = "join.yaml";
 const DISCOVERY: &str = "discovery.conf";
+/// A control plane's own way to the API, from the first step of its join on.
+const ADMIN: &str = "/etc/kubernetes/admin.conf";
 
-pub(super) fn render(server: &Unsealed, records: &Records) -> anyhow::Result<Payload> {
+pub(super) fn render(server: &Unsealed, records: &Records, verb: Verb) -> anyhow::Result<Payload> {
     let cluster = &records.cluster;
     let pool =
         cluster.spec.pool(&records.place.pool).ok_or_else(|| anyhow!("pool {} is no more", records.place.pool))?;
@@ -27,17 +31,10 @@ pub(super) fn render(server: &Unsealed, records: &Records) -> anyhow::Result<Pay
     let endpoint = records.endpoint()?;
     let mut scrub = vec![Zeroizing::new(token.expose_secret().to_owned())];
     let mut files = Vec::new();
-    let by_file = pool.discovery == "file";
-    let found = if by_file {
-        let text = discovery::Discovery { ca_pem: &ca.pem, endpoint: &endpoint }.file_with_token(&token);
-        let file = File::transient(DISCOVERY, text.expose());
-        let path = file.path.clone();
-        files.push(file);
-        Discovery::File { path }
-    } else {
-        let unsafe_skip = pool.discovery == "token-unsafe";
-        let pins = if unsafe_skip { Vec::new() } else { pins_of_pem(ca.pem.as_bytes())? };
-        Discovery::Token { token: token.clone(), endpoint, pins, unsafe_skip }
+    let found = match verb {
+        // Its own credentials are better than a token that may be gone by now: with `csrApproval: strict` it is.
+        Verb::JoinEtcd | Verb::JoinFinish => Found { way: Discovery::File { path: ADMIN.into() }, tls_token: None },
+        _ => by_token(pool, ca, endpoint, token, &mut files)?,
     };
     let control_plane = match records.place.role {
         Role::Worker => None,
@@ -56,8 +53,8 @@ pub(super) fn render(server: &Unsealed, records: &Records) -> anyhow::Result<Pay
     let inputs = JoinInputs {
         version: records.version()?,
         node: node_inputs::of(records),
-        discovery: found,
-        tls_bootstrap_token: by_file.then_some(token),
+        discovery: found.way,
+        tls_bootstrap_token: found.tls_token,
         control_plane,
         certificates_dir: DEFAULT_CERTIFICATES_DIR.into(),
         skip_phases: Vec::new(),
@@ -68,4 +65,30 @@ pub(super) fn render(server: &Unsealed, records: &Records) -> anyhow::Result<Pay
     let config_path = file.path.clone();
     files.push(file);
     Ok(Payload { files, config_path, scrub, ..Payload::default() })
+}
+
+/// How kubeadm finds the cluster, and what its kubelet shows there at first.
+struct Found {
+    way: Discovery,
+    tls_token: Option<BootstrapToken>,
+}
+
+/// As the pool says, with the token.
+fn by_token(
+    pool: &Pool,
+    ca: &CaCertificate,
+    endpoint: Endpoint,
+    token: BootstrapToken,
+    files: &mut Vec<File>,
+) -> anyhow::Result<Found> {
+    if pool.discovery == "file" {
+        let text = discovery::Discovery { ca_pem: &ca.pem, endpoint: &endpoint }.file_with_token(&token);
+        let file = File::transient(DISCOVERY, text.expose());
+        let way = Discovery::File { path: file.path.clone() };
+        files.push(file);
+        return Ok(Found { way, tls_token: Some(token) });
+    }
+    let unsafe_skip = pool.discovery == "token-unsafe";
+    let pins = if unsafe_skip { Vec::new() } else { pins_of_pem(ca.pem.as_bytes())? };
+    Ok(Found { way: Discovery::Token { token, endpoint, pins, unsafe_skip }, tls_token: None })
 }

@@ -42,7 +42,7 @@ impl CompleteErrand {
             // Swept or reassigned: a late report has nothing to say.
             return Ok(());
         };
-        let (kind, cluster) = (errand.kind.clone(), errand.cluster.clone());
+        let (kind, cluster, asked_ms) = (errand.kind.clone(), errand.cluster.clone(), errand.created_ms);
         match self.outcome {
             ErrandOutcome::Done(None) if matches!(kind, ErrandKind::ListEtcdMembers(_)) => {
                 let problem = "this errand is done only with a list of members";
@@ -57,7 +57,7 @@ impl CompleteErrand {
             ErrandOutcome::Requests(seen) => {
                 seen.check()?;
                 close(state, self.number, &self.node);
-                state.decide_seen(&cluster, seen, context);
+                state.decide_seen(&cluster, seen, asked_ms, context);
             }
             ErrandOutcome::Done(members) => {
                 close(state, self.number, &self.node);
@@ -109,7 +109,7 @@ fn carry_out(state: &mut State, cluster: &ClusterId, kind: ErrandKind, members: 
             }
         }
         ErrandKind::DeleteTokens(tokens) => {
-            move_tokens(state, &tokens, BootstrapTokenState::Ending, BootstrapTokenState::Deleted);
+            delete_tokens(state, &tokens, context.now_ms);
             let ids: Vec<&str> = tokens.iter().map(TokenId::as_str).collect();
             let text = format!("bootstrap tokens {} are deleted", ids.join(", "));
             state.event(false, "TokensDeleted", text, Some(cluster.clone()), None);
@@ -131,6 +131,16 @@ pub(super) fn move_tokens(state: &mut State, tokens: &[TokenId], from: Bootstrap
         if let Some(token) = state.bootstrap_tokens.get_mut(id).filter(|token| token.state == from) {
             token.state = to;
             token.differs = None;
+        }
+    }
+}
+
+/// Their Secrets are gone.
+pub(super) fn delete_tokens(state: &mut State, tokens: &[TokenId], now_ms: u64) {
+    for id in tokens {
+        let token = state.bootstrap_tokens.get_mut(id);
+        if let Some(token) = token.filter(|token| token.state == BootstrapTokenState::Ending) {
+            (token.state, token.differs, token.deleted_ms) = (BootstrapTokenState::Deleted, None, now_ms);
         }
     }
 }

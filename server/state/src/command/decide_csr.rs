@@ -2,11 +2,11 @@ use serde::{Deserialize, Serialize};
 
 use super::lock_node::lock_as_copied;
 use crate::{
-    ClusterId, Digest, Refusal, State, TokenId,
+    ClusterId, Digest, NodeId, Refusal, State, TokenId,
     csr::{CsrClaim, CsrDecision, Judgement},
     id::dns1123_subdomain,
     limits,
-    record::JudgedRequest,
+    record::{BootstrapToken, Hold, JudgedRequest},
     state::{Change, Context},
 };
 
@@ -35,90 +35,147 @@ impl DecideCsr {
         if self.uid.is_empty() || self.uid.len() > limits::CLAIM_MAX {
             return Err(Refusal::invalid("uid", "must be 1 to 256 characters"));
         }
-        let Judgement { decision, node, token, stolen } = state.judgement(&cluster, &self.uid, &self.claim);
-        let approved = match &decision {
-            CsrDecision::Approve => true,
-            CsrDecision::Deny(_) => false,
+        let judgement = state.judgement(&cluster, &self.uid, &self.claim, context.now_ms);
+        match &judgement.decision {
+            CsrDecision::Approve | CsrDecision::Deny(_) | CsrDecision::Hold(_) => {}
             CsrDecision::Wait(why) => {
                 let text = format!("certificate request {} waits: {why}; `kubectl certificate approve {}`", self.name, self.name);
-                state.event(true, "CsrWaiting", text, Some(cluster), node);
-                return Ok(decision);
+                state.event(true, "CsrWaiting", text, Some(cluster), judgement.node);
+                return Ok(judgement.decision);
             }
-            CsrDecision::Ignore => return Ok(decision),
-        };
+            CsrDecision::Ignore => return Ok(judgement.decision),
+        }
         let judged = JudgedRequest {
             uid: self.uid.clone(),
             name: self.name.clone(),
             digest: self.digest,
-            token: token.clone(),
-            approved,
+            token: judgement.token.clone(),
+            approved: judgement.decision == CsrDecision::Approve,
             at_ms: context.now_ms,
+            hold: judgement.hold,
         };
-        let Some(id) = node else {
-            let line = token.filter(|token| state.bootstrap_tokens.get(token).is_some_and(|token| token.purpose.line_name().is_some()));
-            let reason = if approved { "CsrApproved" } else { "CsrDenied" };
-            match line {
-                Some(token) => of_line(state, &token, judged, stolen, said(&self, &decision)),
-                None => state.event(!approved, reason, said(&self, &decision), Some(cluster), None),
+        let is_line = |token: &&TokenId| state.bootstrap_tokens.get(*token).is_some_and(|token| token.purpose.line_name().is_some());
+        match (&judgement.node, judgement.token.as_ref().filter(is_line)) {
+            (Some(node), _) => self.of_node(state, &node.clone(), judged, &judgement),
+            (None, Some(token)) => self.of_line(state, &token.clone(), judged, &judgement),
+            (None, None) => {
+                let (warning, reason) = word(&judgement.decision);
+                state.event(warning, reason, self.said(&judgement.decision), Some(cluster), None);
             }
-            return Ok(decision);
-        };
+        }
+        Ok(judgement.decision)
+    }
+
+    fn of_node(&self, state: &mut State, id: &NodeId, judged: JudgedRequest, judgement: &Judgement) {
         // A thief may ask as often as a token still authenticates: after some requests nothing more is told.
-        if state.nodes.get_mut(&id).is_some_and(|node| note(&mut node.requests, judged)) {
-            let reason = if approved { "CsrApproved" } else { "CsrDenied" };
-            state.node_event(!approved, reason, said(&self, &decision), &id);
+        let noted = state.nodes.get_mut(id).map_or(Noted::Nothing, |node| note(&mut node.requests, judged));
+        if noted == Noted::News {
+            let (warning, reason) = word(&judgement.decision);
+            state.node_event(warning, reason, self.said(&judgement.decision), id);
         }
-        if stolen {
-            let token = token.map(|token| token.to_string()).unwrap_or_default();
+        end_held(state, judgement);
+        if judgement.stolen {
+            let token = judgement.token.as_ref().map(ToString::to_string).unwrap_or_default();
             let why = format!("bootstrap token {token} is in other hands as well; certificate request {} was denied", self.name);
-            lock_as_copied(state, &id, &why);
+            lock_as_copied(state, id, &why);
         }
-        state.touch(&id);
-        Ok(decision)
+        if noted != Noted::Nothing || !judgement.hold.is_on() {
+            state.touch(id);
+        }
+    }
+
+    /// What was decided about a join line for one name. There is no node to lock: the token is taken back, and people are told.
+    fn of_line(&self, state: &mut State, id: &TokenId, judged: JudgedRequest, judgement: &Judgement) {
+        let Some(token) = state.bootstrap_tokens.get_mut(id) else { return };
+        let cluster = Some(token.cluster.clone());
+        let name = token.purpose.line_name().map(ToString::to_string).unwrap_or_default();
+        let is_news = token.state.is_wanted() || is_held_by_another(token, &self.uid);
+        let outcome = if token.requests.iter().any(|seen| seen.approved) {
+            format!("see whose request was approved before: Node {name} may be another machine than you think")
+        } else {
+            "nobody has got a certificate with it".to_owned()
+        };
+        let noted = note(&mut token.requests, judged);
+        if noted == Noted::News {
+            let (warning, reason) = word(&judgement.decision);
+            state.event(warning, reason, self.said(&judgement.decision), cluster.clone(), None);
+        }
+        end_held(state, judgement);
+        if judgement.stolen && is_news {
+            state.end_bootstrap_token(id);
+            let text = format!(
+                "bootstrap token {id} of the join line for {name} is in two hands: certificate request {} was denied and the \
+                 token is taken back; {outcome}",
+                self.name
+            );
+            state.event(true, "JoinLineStolen", text, cluster, None);
+        }
+        if noted != Noted::Nothing || !judgement.hold.is_on() {
+            state.changes.push(Change::Other);
+        }
+    }
+
+    fn said(&self, decision: &CsrDecision) -> String {
+        let what = format!("certificate request {} (uid {}, {})", self.name, self.uid, self.digest);
+        match decision {
+            CsrDecision::Deny(why) => format!("{what} is denied: {why}"),
+            CsrDecision::Hold(why) => format!("{what} is held: {why}"),
+            CsrDecision::Approve | CsrDecision::Wait(_) | CsrDecision::Ignore => format!("{what} is approved"),
+        }
     }
 }
 
-/// What was decided about a join line for one name. There is no node to lock: the token is taken back, and people are told.
-fn of_line(state: &mut State, id: &TokenId, judged: JudgedRequest, stolen: bool, said: String) {
-    let Some(token) = state.bootstrap_tokens.get_mut(id) else { return };
-    let cluster = Some(token.cluster.clone());
-    let name = token.purpose.line_name().map(ToString::to_string).unwrap_or_default();
-    let lives = token.state.is_wanted();
-    let (approved, request) = (judged.approved, judged.name.clone());
-    if note(&mut token.requests, judged) {
-        let reason = if approved { "CsrApproved" } else { "CsrDenied" };
-        state.event(!approved, reason, said, cluster.clone(), None);
-    }
-    if stolen && lives {
-        state.end_bootstrap_token(id);
-        let text = format!(
-            "bootstrap token {id} of the join line for {name} is in two hands: certificate request {request} was denied and the \
-             token is taken back; see whose request was approved before: Node {name} may be another machine than you think"
-        );
-        state.event(true, "JoinLineStolen", text, cluster, None);
-    }
-    state.changes.push(Change::Other);
+/// The token was ended for another request that is held, and nobody knows yet that there are two.
+fn is_held_by_another(token: &BootstrapToken, uid: &str) -> bool {
+    let mut others = token.requests.iter().filter(|seen| seen.uid != uid);
+    others.clone().any(|seen| seen.hold.is_on()) && others.all(|seen| seen.hold.is_on())
 }
 
-fn said(csr: &DecideCsr, decision: &CsrDecision) -> String {
-    let what = format!("certificate request {} (uid {}, {})", csr.name, csr.uid, csr.digest);
+/// Whether it is a warning, and the word for it.
+fn word(decision: &CsrDecision) -> (bool, &'static str) {
     match decision {
-        CsrDecision::Deny(why) => format!("{what} is denied: {why}"),
-        CsrDecision::Approve | CsrDecision::Wait(_) | CsrDecision::Ignore => format!("{what} is approved"),
+        CsrDecision::Deny(_) => (true, "CsrDenied"),
+        CsrDecision::Hold(_) => (false, "CsrHeld"),
+        CsrDecision::Approve | CsrDecision::Wait(_) | CsrDecision::Ignore => (false, "CsrApproved"),
     }
 }
 
-/// Whether anything was noted.
-fn note(requests: &mut Vec<JudgedRequest>, judged: JudgedRequest) -> bool {
-    let same = |seen: &JudgedRequest| seen.uid == judged.uid && seen.approved == judged.approved;
+/// The token of a held request ends when the request has settled.
+fn end_held(state: &mut State, judgement: &Judgement) {
+    if judgement.hold == Hold::Ending {
+        judgement.token.iter().for_each(|token| state.end_bootstrap_token(token));
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Noted {
+    /// It was known, or there is no room.
+    Nothing,
+    /// It was known, and held, and has gone on.
+    Step,
+    /// Something that nobody has been told.
+    News,
+}
+
+fn note(requests: &mut Vec<JudgedRequest>, judged: JudgedRequest) -> Noted {
+    let is_same = |seen: &&mut JudgedRequest| seen.uid == judged.uid && seen.token == judged.token;
+    if let Some(held) = requests.iter_mut().find(is_same).filter(|seen| seen.hold.is_on()) {
+        let goes_on = judged.hold.is_on();
+        if held.hold == judged.hold {
+            return Noted::Nothing;
+        }
+        *held = judged;
+        return if goes_on { Noted::Step } else { Noted::News };
+    }
+    let same = |seen: &JudgedRequest| seen.uid == judged.uid && (seen.approved, seen.hold) == (judged.approved, judged.hold);
     if requests.iter().any(same) {
-        return false;
+        return Noted::Nothing;
     }
     let own = |seen: &JudgedRequest| seen.token == judged.token;
     // Those of the node's own server come and go for ever; of a token the first ones count.
     if requests.iter().filter(|seen| own(seen)).count() >= limits::REQUESTS_KEPT {
         if judged.token.is_some() {
-            return false;
+            return Noted::Nothing;
         }
         if let Some(oldest) = requests.iter().position(own) {
             requests.remove(oldest);
@@ -130,5 +187,5 @@ fn note(requests: &mut Vec<JudgedRequest>, judged: JudgedRequest) -> bool {
         oldest.into_iter().for_each(|at| drop(requests.remove(at)));
     }
     requests.push(judged);
-    true
+    Noted::News
 }

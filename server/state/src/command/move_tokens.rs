@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{complete_errand::move_tokens, record_link::check_linked};
+use super::{complete_errand::{delete_tokens, move_tokens}, record_link::check_linked};
 use crate::{
     ClusterId, Refusal, State, TokenId, limits,
     record::{BootstrapToken, BootstrapTokenState},
@@ -59,15 +59,7 @@ impl MoveTokens {
             TokenStep::Renewed => each(state, &tokens, BootstrapToken::end_renewal),
             // One that was ended meanwhile stays ended: a deletion follows.
             TokenStep::Present => move_tokens(state, &tokens, BootstrapTokenState::Minted, BootstrapTokenState::Present),
-            TokenStep::Deleted => {
-                move_tokens(state, &tokens, BootstrapTokenState::Ending, BootstrapTokenState::Deleted);
-                for id in &tokens {
-                    let token = state.bootstrap_tokens.get_mut(id);
-                    if let Some(token) = token.filter(|token| token.state == BootstrapTokenState::Deleted) {
-                        token.deleted_ms = context.now_ms;
-                    }
-                }
-            }
+            TokenStep::Deleted => delete_tokens(state, &tokens, context.now_ms),
         }
         state.changes.push(Change::Other);
         state.refresh_cluster(&self.cluster);

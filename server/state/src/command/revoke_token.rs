@@ -25,9 +25,11 @@ impl RevokeToken {
             token.revoked_ms = Some(context.now_ms);
             token.cluster.clone()
         } else if let Some(token) = state.bootstrap_tokens.get(&self.id) {
-            let cluster = token.cluster.clone();
-            match token.state {
+            let (cluster, now) = (token.cluster.clone(), token.state);
+            let was_held = state.drop_holds(&self.id);
+            match now {
                 BootstrapTokenState::Minted | BootstrapTokenState::Present => state.end_bootstrap_token(&self.id),
+                BootstrapTokenState::Ending | BootstrapTokenState::Deleted if was_held => {}
                 BootstrapTokenState::Ending | BootstrapTokenState::Deleted => return Ok(()),
             }
             cluster

@@ -33,8 +33,7 @@ impl Sweep {
             if has_run_out(token, now_ms) {
                 token.state = BootstrapTokenState::Deleted;
                 token.differs = None;
-                let linked = state.clusters.get(&token.cluster).is_some_and(|cluster| cluster.spec.link.is_some());
-                token.deleted_ms = if linked { now_ms } else { 0 };
+                token.deleted_ms = now_ms;
             }
         }
         state.bootstrap_tokens.retain(|_, token| !is_history(token, now_ms));

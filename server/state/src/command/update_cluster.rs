@@ -78,11 +78,11 @@ fn check_frozen(old: &ClusterSpec, new: &ClusterSpec, initialised: bool) -> Resu
         ("spec.kubernetes.serviceSubnet", &old.service_subnet, &new.service_subnet, initialised),
         ("spec.kubernetes.dnsDomain", &old.dns_domain, &new.dns_domain, initialised),
     ];
-    if initialised && old.link != new.link {
+    if initialised && old.link.is_some() != new.link.is_some() {
         let problem = "can't be changed once the cluster has a control plane: that is when the leader's rights are installed";
         return Err(Refusal::invalid("spec.kubernetes.access", problem));
     }
-    if initialised && old.csr_approval() != new.csr_approval() {
+    if initialised && old.csr_approval().is_musters() != new.csr_approval().is_musters() {
         let problem = "can't be changed once the cluster has a control plane: that is when the cluster's own approval is taken away";
         return Err(Refusal::invalid("spec.kubernetes.csrApproval", problem));
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::CsrDecision;
+use super::{CsrDecision, CsrLook};
 use crate::{
     ClusterId, Refusal, State, VerbOf,
     command::DecideCsr,
@@ -11,6 +11,16 @@ use crate::{
     record::{Custody, RequestsSeen, SeenRequest, Verdict},
     state::Context,
 };
+
+/// Whether a request has been held for long enough.
+enum Ripeness {
+    /// It has not, or is not held.
+    None,
+    /// It has, when the look was asked for.
+    Full,
+    /// It has since then.
+    Late,
+}
 
 impl RequestsSeen {
     pub(crate) fn check(&self) -> Result<(), Refusal> {
@@ -29,20 +39,36 @@ impl RequestsSeen {
 
 impl State {
     /// Decides upon all that a custodian saw. What was decided before and not yet said is among it, and decided anew: a node
-    /// may be locked by now.
-    pub(crate) fn decide_seen(&mut self, id: &ClusterId, seen: RequestsSeen, context: Context) {
+    /// may be locked by now. The look was asked for at `asked_ms`, so that it was not before.
+    pub(crate) fn decide_seen(&mut self, id: &ClusterId, seen: RequestsSeen, asked_ms: u64, context: Context) {
         let mut custody =
             Custody { passed_over: seen.passed_over, looked_ms: context.now_ms, more: seen.more, ..Custody::default() };
-        let mut judged = Vec::new();
+        let (mut judged, mut ripe) = (Vec::new(), Vec::new());
         for mut request in seen.requests {
             if let Some(name) = self.line_name_of(id, &request.claim) {
-                let Some(is_ready) = seen.nodes.get(name) else {
-                    // The next look is at that Node too.
-                    custody.more = true;
-                    continue;
-                };
-                request.claim.node_is_ready = *is_ready;
+                match seen.nodes.get(name) {
+                    Some(is_ready) => request.claim.node_is_ready = *is_ready,
+                    // It is denied whatever that Node is.
+                    None if matches!(self.judge_csr(id, &request.uid, &request.claim), CsrDecision::Deny(_)) => {}
+                    None => {
+                        // The next look is at that Node too.
+                        custody.more = true;
+                        continue;
+                    }
+                }
             }
+            match self.ripeness(id, &request, asked_ms, context.now_ms) {
+                Ripeness::None => {
+                    let decision = self.decide(id, &request, context);
+                    judged.push((request, decision));
+                }
+                // What has been held for long enough comes after all others that are there.
+                Ripeness::Full => ripe.push(request),
+                // Somebody may have asked between the look and the time from when on nobody could.
+                Ripeness::Late => {}
+            }
+        }
+        for request in ripe {
             let decision = self.decide(id, &request, context);
             judged.push((request, decision));
         }
@@ -56,6 +82,15 @@ impl State {
         }
         if let Some(cluster) = self.clusters.get_mut(id) {
             cluster.custody = Some(custody);
+        }
+    }
+
+    fn ripeness(&self, id: &ClusterId, seen: &SeenRequest, asked_ms: u64, now_ms: u64) -> Ripeness {
+        let is_ripe = |at_ms: u64| self.look_at(id, &seen.uid, &seen.claim, at_ms) == CsrLook::Ripe;
+        match (is_ripe(now_ms), is_ripe(asked_ms)) {
+            (false, _) => Ripeness::None,
+            (true, true) => Ripeness::Full,
+            (true, false) => Ripeness::Late,
         }
     }
 
@@ -99,6 +134,7 @@ impl Custody {
                 }
                 return;
             }
+            Some(CsrDecision::Hold(_)) => return,
         };
         self.verdicts.push(Verdict { uid, name, version, approve, why });
     }

@@ -4,20 +4,20 @@ use std::collections::BTreeSet;
 
 use super::{
     CLIENT_SIGNER, CsrClaim, CsrContent, CsrDecision, Judgement, NODE_USER, NODES, SERVING_SIGNER, TOKEN_USER,
-    bootstrap_group,
+    bootstrap_group, hold::Way,
 };
 use crate::{
     ClusterId, NodeName, State, TokenId,
-    record::{BootstrapToken, BootstrapTokenState, Cluster, CsrApproval, Node, Placement, Purpose, Role},
+    record::{BootstrapToken, Cluster, Hold, Node, Placement, Purpose, Role},
 };
 
 impl Judgement {
     fn of(decision: CsrDecision) -> Self {
-        Self { decision, node: None, token: None, stolen: false }
+        Self { decision, node: None, token: None, stolen: false, hold: Hold::Never }
     }
 
     fn about(node: &Node, token: Option<&TokenId>, decision: CsrDecision) -> Self {
-        Self { decision, node: Some(node.id.clone()), token: token.cloned(), stolen: false }
+        Self { node: Some(node.id.clone()), token: token.cloned(), ..Self::of(decision) }
     }
 }
 
@@ -29,17 +29,17 @@ impl State {
     /// What is to happen to that request in that cluster now. Changes nothing; [`crate::command::DecideCsr`] commits it.
     #[must_use]
     pub fn judge_csr(&self, cluster: &ClusterId, uid: &str, claim: &CsrClaim) -> CsrDecision {
-        self.judgement(cluster, uid, claim).decision
+        self.judgement(cluster, uid, claim, self.now_ms).decision
     }
 
-    pub(crate) fn judgement(&self, cluster: &ClusterId, uid: &str, claim: &CsrClaim) -> Judgement {
+    pub(crate) fn judgement(&self, cluster: &ClusterId, uid: &str, claim: &CsrClaim, now_ms: u64) -> Judgement {
         let cluster = self.clusters.get(cluster);
-        let is_ours = |cluster: &&Cluster| cluster.spec.csr_approval() == CsrApproval::Muster;
+        let is_ours = |cluster: &&Cluster| cluster.spec.csr_approval().is_musters();
         let Some(cluster) = cluster.filter(is_ours) else { return Judgement::of(CsrDecision::Ignore) };
         if let Some(token) = claim.user.strip_prefix(TOKEN_USER) {
             let token = self.bootstrap_tokens.get(&TokenId(token.to_owned()));
             return match token.filter(|token| token.cluster == cluster.id) {
-                Some(token) => self.of_token(cluster, token, uid, claim),
+                Some(token) => self.of_token(cluster, token, (uid, claim), now_ms),
                 None => Judgement::of(CsrDecision::Ignore),
             };
         }
@@ -50,11 +50,17 @@ impl State {
         }
     }
 
-    fn of_token(&self, cluster: &Cluster, token: &BootstrapToken, uid: &str, claim: &CsrClaim) -> Judgement {
+    fn of_token(
+        &self,
+        cluster: &Cluster,
+        token: &BootstrapToken,
+        (uid, claim): (&str, &CsrClaim),
+        now_ms: u64,
+    ) -> Judgement {
         let id = match &token.purpose {
             Purpose::Node(id) => id,
             Purpose::NamedJoinCommand(role, name) | Purpose::FileJoinCommand(role, Some(name)) => {
-                return self.of_line(cluster, token, (*role, name), uid, claim);
+                return self.of_line(cluster, token, (*role, name), (uid, claim), now_ms);
             }
             Purpose::JoinCommand(_) | Purpose::FileJoinCommand(_, None) => {
                 let why = "it comes from a printed join line without a node name, which stands for no machine that Muster knows";
@@ -72,11 +78,13 @@ impl State {
             let why = format!("a second certificate request was made with bootstrap token {}", token.id);
             return Judgement { stolen: true, ..about(deny(why)) };
         }
-        if let Some(why) = self.why_not_held(node, token) {
+        let seen = node.requests.iter().find(|seen| seen.token.as_ref() == Some(&token.id) && seen.uid == uid);
+        let way = Way { token, seen, now_ms, machine_is_there: node.has_come_to_its_kubelet() };
+        if let Some(why) = why_not_the_holder(node, &way) {
             return about(deny(why));
         }
         match why_not_a_kubelets(claim, cluster, (place.role, &place.name)) {
-            None => about(CsrDecision::Approve),
+            None => way.go_on(cluster, about(CsrDecision::Approve)),
             Some(why) => about(deny(why)),
         }
     }
@@ -88,16 +96,19 @@ impl State {
         cluster: &Cluster,
         token: &BootstrapToken,
         line: (Role, &NodeName),
-        uid: &str,
-        claim: &CsrClaim,
+        (uid, claim): (&str, &CsrClaim),
+        now_ms: u64,
     ) -> Judgement {
-        let about = |decision| Judgement { decision, node: None, token: Some(token.id.clone()), stolen: false };
+        let about = |decision| Judgement { token: Some(token.id.clone()), ..Judgement::of(decision) };
         let (id, name) = (&token.id, line.1);
         if token.requests.iter().any(|seen| seen.uid != uid) {
             let why = format!("a second certificate request was made with bootstrap token {id}");
             return Judgement { stolen: true, ..about(deny(why)) };
         }
-        if !token.is_live(self.now_ms) {
+        let seen = token.requests.iter().find(|seen| seen.uid == uid);
+        // No machine of a line's says how far it is.
+        let way = Way { token, seen, now_ms, machine_is_there: true };
+        if !way.is_open() {
             return about(deny(format!("bootstrap token {id} of the join line for {name} has ended")));
         }
         if let Some(holder) = self.node_named(&cluster.id, name) {
@@ -110,7 +121,7 @@ impl State {
             return about(deny(format!("a Node {name} is in the cluster and Ready")));
         }
         match why_not_a_kubelets(claim, cluster, line) {
-            None => about(CsrDecision::Approve),
+            None => way.go_on(cluster, about(CsrDecision::Approve)),
             Some(why) => about(deny(why)),
         }
     }
@@ -120,29 +131,6 @@ impl State {
     pub fn line_name_of(&self, cluster: &ClusterId, claim: &CsrClaim) -> Option<&NodeName> {
         let token = self.bootstrap_tokens.get(&TokenId(claim.user.strip_prefix(TOKEN_USER)?.to_owned()))?;
         token.purpose.line_name().filter(|_| token.cluster == *cluster)
-    }
-
-    /// The node does not hold this token now.
-    fn why_not_held(&self, node: &Node, token: &BootstrapToken) -> Option<String> {
-        let is_current = node.bootstrap_token.as_ref() == Some(&token.id);
-        let is_live = match token.state {
-            BootstrapTokenState::Present => self.now_ms < token.expires_ms,
-            // The Secret is there before the state knows of it; but its node gets it after.
-            BootstrapTokenState::Minted | BootstrapTokenState::Ending | BootstrapTokenState::Deleted => false,
-        };
-        if node.locked.is_some() {
-            Some(format!("node {} is locked", node.label()))
-        } else if !is_current || !is_live {
-            Some(format!(
-                "bootstrap token {} is not, or no longer, the one that node {} joins with",
-                token.id,
-                node.label()
-            ))
-        } else if !node.is_proven() || node.steps.is_empty() || node.has_joined() {
-            Some(format!("node {} is not joining now", node.label()))
-        } else {
-            None
-        }
     }
 
     /// A kubelet renews what it shows to API servers: for its own name and nothing else. One that Muster does not know, because it
@@ -166,6 +154,20 @@ impl State {
             return Judgement::about(node, None, deny(format!("node {name} is locked")));
         }
         Judgement::about(node, None, serving(cluster, place, claim))
+    }
+}
+
+/// The node does not hold this token now.
+fn why_not_the_holder(node: &Node, way: &Way<'_>) -> Option<String> {
+    let token = &way.token.id;
+    if node.locked.is_some() {
+        Some(format!("node {} is locked", node.label()))
+    } else if node.bootstrap_token.as_ref() != Some(token) || !way.is_open() {
+        Some(format!("bootstrap token {token} is not, or no longer, the one that node {} joins with", node.label()))
+    } else if !node.is_proven() || node.steps.is_empty() || node.has_joined() {
+        Some(format!("node {} is not joining now", node.label()))
+    } else {
+        None
     }
 }
 

@@ -168,7 +168,7 @@ pub struct BootstrapToken {
     /// In what its cluster was last seen to differ; of linked clusters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub differs: Option<TokenDifference>,
-    /// When it was noted as gone from a linked cluster; 0: it was not.
+    /// When it was noted as gone from its cluster; 0: it was not.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub deleted_ms: u64,
     /// The later end that its Secret is about to get, and has once this has become `expires_ms`; 0: none.

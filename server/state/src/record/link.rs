@@ -17,16 +17,28 @@ pub struct Link {
 pub enum CsrApproval {
     /// Muster, each by what the state knows of the machine.
     Muster,
+    /// The same, and not before nobody else can have made one: see [`Hold`].
+    Strict,
     /// The cluster itself, for any name that a token's holder asks for.
     Auto,
 }
 
 impl CsrApproval {
+    /// The leader approves; it needs the same rights in the cluster whether it is strict or not.
+    #[must_use]
+    pub fn is_musters(self) -> bool {
+        match self {
+            Self::Muster | Self::Strict => true,
+            Self::Auto => false,
+        }
+    }
+
     /// The word for it, in cluster files and comparisons.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Self::Muster => "muster",
+            Self::Strict => "strict",
             Self::Auto => "auto",
         }
     }
@@ -80,8 +92,44 @@ pub struct JudgedRequest {
     pub digest: Digest,
     /// The bootstrap token it came with; `None` for the certificate of a kubelet's server.
     pub token: Option<TokenId>,
-    /// It was approved; otherwise denied.
+    /// It was approved; otherwise denied, or still held.
     pub approved: bool,
-    /// When it was judged.
+    /// When it was judged last.
     pub at_ms: u64,
+    /// How far it is on its way through the strict mode.
+    #[serde(default, skip_serializing_if = "Hold::is_never")]
+    pub hold: Hold,
+}
+
+/// How far a request is on its way through the strict mode: it is held until it is sure that its token is in no other hands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hold {
+    /// It is not held, and never was, or it was denied.
+    #[default]
+    Never,
+    /// It came before its machine has said that its kubelet starts. The token stays, so that the machine's own request, if this is
+    /// none of it, comes too.
+    Early,
+    /// The kubelet has some seconds more, to come if it has not, and to open its watch if it has.
+    Settling,
+    /// The token is ended for it. It waits until no API server lets anybody in with that any more.
+    Ending,
+    /// It was the only one, and approved.
+    Passed,
+}
+
+impl Hold {
+    /// It is neither approved nor denied yet.
+    #[must_use]
+    pub fn is_on(self) -> bool {
+        match self {
+            Self::Early | Self::Settling | Self::Ending => true,
+            Self::Never | Self::Passed => false,
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
+    fn is_never(&self) -> bool {
+        *self == Self::Never
+    }
 }

@@ -75,9 +75,10 @@ fn link(access: &str, approval: CsrApproval) -> Result<Option<Link>, OperationEr
 fn csr_approval(word: &str) -> Result<CsrApproval, OperationError> {
     match word {
         "" | "muster" => Ok(CsrApproval::Muster),
+        "strict" => Ok(CsrApproval::Strict),
         "auto" => Ok(CsrApproval::Auto),
         other => {
-            let problem = format!("{other:?} is neither muster nor auto");
+            let problem = format!("{other:?} is none of muster, strict and auto");
             Err(OperationError::invalid("spec.kubernetes.csrApproval", problem))
         }
     }

@@ -74,6 +74,22 @@ fn a_pool_without_an_admission_takes_its_clusters_and_that_defaults_to_approve()
 }
 
 #[test]
+fn who_approves_is_one_of_three_words_linked_or_detached() {
+    let with = |access: &str, approval: &str| WireSpec {
+        access: access.into(),
+        csr_approval: approval.into(),
+        ..mk_wire(vec![mk_pool("w", "worker")])
+    };
+    for (written, shown) in [("", "muster"), ("muster", "muster"), ("strict", "strict"), ("auto", "auto")] {
+        for access in ["linked", "detached"] {
+            let stored = spec::parse(Some(with(access, written))).unwrap();
+            assert_eq!(spec::render(&stored).csr_approval, shown, "{access}");
+        }
+    }
+    assert!(refusal(with("linked", "lax")).contains("none of muster, strict and auto"));
+}
+
+#[test]
 fn an_unknown_word_is_refused_with_its_field_and_the_words_there_are() {
     let cases = [
         (refused_pool(|pool| pool.role = "master".into()), "spec.pools[w].role: ", "control-plane, worker"),

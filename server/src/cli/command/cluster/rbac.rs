@@ -26,7 +26,10 @@ pub(super) async fn run(
 /// One List, in JSON, which kubectl reads too.
 fn manifests(cluster: &Cluster, link: Option<&Subject>) -> Result<String, Failure> {
     let spec = cluster.spec.clone().unwrap_or_default();
-    let approval = if spec.csr_approval == "muster" { CsrApproval::Explicit } else { CsrApproval::Automatic };
+    let approval = match spec.csr_approval.as_str() {
+        "muster" | "strict" => CsrApproval::Explicit,
+        _ => CsrApproval::Automatic,
+    };
     let invalid = |error: GroupError| Failure::new(Exit::Invalid, error.to_string());
     let mut items = rights(&spec.name, cluster.workers_only.is_empty(), approval).map_err(invalid)?;
     if let Some(subject) = link {
@@ -58,6 +61,7 @@ mod tests {
     fn what_is_printed_is_for_those_roles_that_can_join_and_approves_nothing_that_muster_does() {
         assert_eq!(names("no keys", "muster").len(), 4);
         assert_eq!(names("", "muster").len(), 10);
+        assert_eq!(names("", "strict"), names("", "muster"));
         assert!(names("", "auto").contains(&"muster:worker:node-autoapprove".to_owned()));
     }
 }

@@ -3,7 +3,7 @@ use crate::{
     ClusterId, State,
     failure::{Rule, backoff_ms, rule_for},
     limits,
-    record::{LastFailure, Node, PermitKind, Placement, Role, StepState, Verb},
+    record::{Hold, JudgedRequest, LastFailure, Node, PermitKind, Placement, Role, StepState, Verb},
 };
 
 /// What the agent says of a failure.
@@ -29,9 +29,11 @@ pub(super) fn apply(state: &mut State, at: &At<'_>, failure: Failure<'_>) {
     }
     let needs_etcd = node.steps.iter().any(|step| step.verb.permit() == Some(PermitKind::EtcdJoin));
     forget_attempt(node);
+    let doubtful = doubtful(node);
     let token = node.bootstrap_token.take();
     token.iter().for_each(|token| state.end_bootstrap_token(token));
     state.node_event(true, "StepFailed", text, at.node);
+    doubtful.into_iter().for_each(|text| state.node_event(true, "CertificateDoubted", text, at.node));
     // A worker that failed concerns nobody else.
     let Some(Placement { cluster, .. }) = place.filter(|place| place.role == Role::ControlPlane) else { return };
     if needs_etcd {
@@ -41,6 +43,19 @@ pub(super) fn apply(state: &mut State, at: &At<'_>, failure: Failure<'_>) {
         free_init_permit(state, &cluster, at);
     }
     state.refresh_cluster(&cluster);
+}
+
+/// Its request was the only one that came with its token, and it has not joined: perhaps it was not its own, and that of its kubelet
+/// came too late.
+fn doubtful(node: &Node) -> Option<String> {
+    let token = node.bootstrap_token.as_ref()?;
+    let is_it = |seen: &&JudgedRequest| seen.token.as_ref() == Some(token) && seen.approved && seen.hold == Hold::Passed;
+    let seen = node.requests.iter().find(is_it)?;
+    Some(format!(
+        "certificate request {} (uid {}, {}) was approved, and the join that it was for has failed: look whether the machine has that \
+         certificate, in /var/lib/kubelet/pki; if it has not, somebody else has, in the name of this node",
+        seen.name, seen.uid, seen.digest
+    ))
 }
 
 fn noted(at: &At<'_>, failure: &Failure<'_>, count: u32) -> LastFailure {

@@ -11,8 +11,9 @@ use muster_state::{
     },
     csr::{CsrClaim, CsrContent, CsrDecision},
     record::{
-        ApiNode, ClusterSpec, CsrApproval, ErrandKind, EtcdMember, EtcdProblem, EtcdRemoval, EtcdView, Link,
-        LinkCondition, Permit, Purpose, RequestsSeen, Role, SeenRequest, TokenDifference, Verdict, WatchedMember,
+        ApiNode, ClusterSpec, CsrApproval, ErrandKind, EtcdMember, EtcdProblem, EtcdRemoval, EtcdView, Hold,
+        JudgedRequest, Link, LinkCondition, Permit, Purpose, RequestsSeen, Role, SeenRequest, TokenDifference, Verdict,
+        WatchedMember,
     },
 };
 
@@ -65,6 +66,19 @@ pub(in crate::golden) fn etcd() -> (EtcdView, Permit) {
     (view, permit)
 }
 
+/// A certificate request that is held.
+pub(in crate::golden) fn held() -> JudgedRequest {
+    JudgedRequest {
+        uid: "u-1".into(),
+        name: "csr-x".into(),
+        digest: digest(6),
+        token: Some("abcdef".into()),
+        approved: false,
+        at_ms: 7,
+        hold: Hold::Settling,
+    }
+}
+
 /// Every verb on etcd's members.
 fn etcd_commands() -> Vec<(&'static str, Command)> {
     let cluster = || "c1".into();
@@ -87,6 +101,7 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
     let nodes = BTreeMap::from([(name("w1"), Some(seen)), (name("w2"), None)]);
     let link = Some(Link { csr_approval: CsrApproval::Muster });
     let linked = ClusterSpec { link, ..world::spec("c1") };
+    let strict = ClusterSpec { link: Some(Link { csr_approval: CsrApproval::Strict }), ..linked.clone() };
     let decide =
         |claim| DecideCsr { cluster: "c1".into(), uid: "u-1".into(), name: "csr-x".into(), digest: digest(6), claim };
     let certificates = |to| plain(MoveCertificates { cluster: "c1".into(), to });
@@ -117,6 +132,7 @@ pub(super) fn commands() -> Vec<(&'static str, Command)> {
         ("MoveCertificates-removed", certificates(CertificatesStep::Removed)),
         ("ExtendJoinWindow", plain(ExtendJoinWindow { cluster: "c1".into(), ttl_ms: 3_600_000 })),
         ("UpdateCluster-linked", plain(UpdateCluster { id: "c1".into(), revision: 3, spec: linked.clone() })),
+        ("UpdateCluster-strict", plain(UpdateCluster { id: "c1".into(), revision: 3, spec: strict })),
         (
             "UpdateCluster-closed",
             plain(UpdateCluster {
@@ -165,6 +181,7 @@ pub(super) fn replies() -> Vec<(&'static str, Reply)> {
         ("DecideCsr", Reply::DecideCsr(CsrDecision::Approve)),
         ("DecideCsr-deny", Reply::DecideCsr(CsrDecision::Deny("why".into()))),
         ("DecideCsr-wait", Reply::DecideCsr(CsrDecision::Wait("why".into()))),
+        ("DecideCsr-hold", Reply::DecideCsr(CsrDecision::Hold("why".into()))),
         ("DecideCsr-ignore", Reply::DecideCsr(CsrDecision::Ignore)),
         ("MoveTokens", Reply::MoveTokens(())),
         ("ObserveEtcd", Reply::ObserveEtcd(())),
