@@ -49,10 +49,15 @@ fn is_joining(view: View<'_>, node: &Node) -> bool {
     view.attached.contains(&node.id) && !node.steps.is_empty() && !node.has_joined()
 }
 
-/// Its kubelet runs, and has asked for the certificate of its server by the time that its Node is Ready.
+/// Its kubelet runs, and asks for the certificate of its server within moments of its registration.
 fn is_coming_up(view: View<'_>, node: &Node) -> bool {
+    let within_ms = match node.phase {
+        Phase::WaitingForNodeReady => COMING_UP_MS,
+        Phase::Ready => IDLE_MS,
+        _ => return false,
+    };
     let since_ms = node.timeline.last().map_or(0, |entry| entry.at_ms);
-    node.phase == Phase::WaitingForNodeReady && view.now_ms.saturating_sub(since_ms) < COMING_UP_MS
+    view.now_ms.saturating_sub(since_ms) < within_ms
 }
 
 fn a_line_is_held(view: View<'_>, cluster: &Cluster) -> bool {

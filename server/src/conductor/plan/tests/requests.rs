@@ -127,7 +127,7 @@ fn a_custodian_answers_within_seconds_while_nodes_join_and_looks_seldom_when_non
     pass(&mut world, 5);
     let concluded: Vec<_> = world.requests.concluded.iter().map(|it| (it.name.as_str(), it.approve)).collect();
     assert_eq!(concluded, [("csr-w0", true)]);
-    world.run(60);
+    world.run(180);
     assert!(world.all_ready());
     let before = world.requests.looks;
     world.run(600);
@@ -137,7 +137,7 @@ fn a_custodian_answers_within_seconds_while_nodes_join_and_looks_seldom_when_non
 #[test]
 fn a_request_that_is_none_of_ours_does_not_make_the_plan_turn_in_circles() {
     let mut world = mk_world(0);
-    world.run(30);
+    world.run(180);
     let foreign = CsrClaim {
         signer: CLIENT_SIGNER.into(),
         user: "system:bootstrap:foreig".into(),
