@@ -27,8 +27,9 @@ serve() { # exec, so that the pid is the server's own
   done
   cat "$WORK/server.log"; return 1
 }
-apply() { # FILE NODE...: keeps the line that was printed for each of these nodes
-  local file=$1; shift
+apply() { # FILE NODE...: keeps the line that was printed for each of these nodes. $APPROVAL: another word for csrApproval
+  local file=$WORK/cluster.yaml
+  sed ${APPROVAL:+-e '/csrApproval:/d' -e "s/^    version:.*/&\n    csrApproval: $APPROVAL/"} -e '' "$1" >"$file"; shift
   muster cluster apply -f "$file" | tee "$WORK/apply.txt" | sed 's/mst-\([a-z0-9]*\)-[a-z0-9]*/mst-\1-…/'
   for n in "$@"; do
     awk -v n="$n" '$1=="#" && $2==n {getline; print}' "$WORK/apply.txt" >"$WORK/line-$n"

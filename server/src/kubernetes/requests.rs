@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use k8s_openapi::{
@@ -18,6 +18,7 @@ use muster_state::{
     ClusterId,
     command::DecideCsr,
     csr::{CsrClaim, CsrDecision, CsrLook},
+    limits,
 };
 
 use super::{
@@ -38,6 +39,9 @@ const WAITING_MAX: usize = 1_000;
 /// Held requests are looked at this often: they wait for time, for their machines and for their tokens.
 const HELD_LOOK: Duration = Duration::from_millis(500);
 
+/// A token that has been known to be gone for so long is forgotten by all API servers.
+const FORGOTTEN: Duration = Duration::from_millis(limits::TOKEN_FORGOTTEN_MS);
+
 /// Decides upon requests until something goes wrong.
 pub(super) async fn watch(
     client: Client,
@@ -46,8 +50,8 @@ pub(super) async fn watch(
     listed: &Listed,
 ) -> Result<Infallible, Trouble> {
     let (api, nodes) = (Api::all(client.clone()), Api::all(client));
-    let (waiting, held) = (BTreeSet::new(), BTreeMap::new());
-    follow(&api, listed, Requests { api: &api, nodes: &nodes, ledger, cluster, waiting, held }).await
+    let (waiting, held, fading) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+    follow(&api, listed, Requests { api: &api, nodes: &nodes, ledger, cluster, waiting, held, fading }).await
 }
 
 struct Requests<'a> {
@@ -57,8 +61,18 @@ struct Requests<'a> {
     cluster: &'a ClusterId,
     /// Requests that a person has to decide upon, by uid.
     waiting: BTreeSet<String>,
-    /// Requests that are held, by uid, as they were looked at last: one for each machine that joins, and each printed line.
-    held: BTreeMap<String, (CertificateSigningRequest, CsrClaim)>,
+    /// Requests that are held, by uid: one for each machine that joins, and each printed line.
+    held: BTreeMap<String, Held>,
+    /// Since when it is known here that their tokens are gone, by uid and by a clock that nobody sets: servers may differ in what
+    /// time it is.
+    fading: BTreeMap<String, Instant>,
+}
+
+/// A held request as it was looked at last.
+#[derive(Clone)]
+struct Held {
+    request: CertificateSigningRequest,
+    claim: CsrClaim,
 }
 
 impl Follower<CertificateSigningRequest> for Requests<'_> {
@@ -70,6 +84,7 @@ impl Follower<CertificateSigningRequest> for Requests<'_> {
                 for request in requests {
                     self.settle(request, Round::Any).await?;
                 }
+                self.fading.retain(|uid, _| self.held.contains_key(uid));
             }
             Told::Changed(request) => self.settle(request, Round::Any).await?,
             Told::Gone(request) => self.forget(&request.uid().unwrap_or_default()),
@@ -83,16 +98,28 @@ impl Follower<CertificateSigningRequest> for Requests<'_> {
 
     async fn look(&mut self) -> Result<(), Trouble> {
         let looks: Vec<(String, CsrLook)> = self.ledger.read(|state| {
-            let look = |claim: &CsrClaim, uid: &str| state.look_at_csr(self.cluster, uid, claim, now_ms());
-            self.held.iter().map(|(uid, (_, claim))| (uid.clone(), look(claim, uid))).collect()
+            let look = |(uid, held): (&String, &Held)| {
+                (uid.clone(), state.look_at_csr(self.cluster, uid, &held.claim, now_ms()))
+            };
+            self.held.iter().map(look).collect()
         });
-        let of = |wanted: CsrLook| looks.iter().filter(move |(_, look)| *look == wanted).map(|(uid, _)| uid);
-        for uid in of(CsrLook::Due) {
-            if let Some((request, _)) = self.held.get(uid).cloned() {
-                self.settle(request, Round::Any).await?;
+        let mut ripe = BTreeSet::new();
+        for (uid, look) in looks {
+            match look {
+                CsrLook::Waits => {}
+                CsrLook::Fading | CsrLook::Ripe => {
+                    let gone_for = self.fading.entry(uid.clone()).or_insert_with(Instant::now).elapsed();
+                    if look == CsrLook::Ripe && gone_for >= FORGOTTEN {
+                        ripe.insert(uid);
+                    }
+                }
+                CsrLook::Due => {
+                    if let Some(held) = self.held.get(&uid).cloned() {
+                        self.settle(held.request, Round::Any).await?;
+                    }
+                }
             }
         }
-        let ripe: BTreeSet<String> = of(CsrLook::Ripe).cloned().collect();
         if ripe.is_empty() { Ok(()) } else { self.settle_ripe(ripe).await }
     }
 }
@@ -112,7 +139,7 @@ impl Requests<'_> {
         let (all, _) = list(self.api).await?;
         let is_ripe = |request: &CertificateSigningRequest| request.uid().is_some_and(|uid| ripe.contains(&uid));
         let (last, first): (Vec<_>, Vec<_>) = all.into_iter().partition(is_ripe);
-        ripe.iter().for_each(|uid| self.forget(uid));
+        self.held.retain(|uid, _| !ripe.contains(uid));
         for request in first {
             self.settle(request, Round::Any).await?;
         }
@@ -125,6 +152,7 @@ impl Requests<'_> {
     fn forget(&mut self, uid: &str) {
         self.waiting.remove(uid);
         self.held.remove(uid);
+        self.fading.remove(uid);
     }
 
     async fn settle(&mut self, request: CertificateSigningRequest, round: Round) -> Result<(), Trouble> {
@@ -139,8 +167,13 @@ impl Requests<'_> {
             claim.node_is_ready = nodes::find(self.nodes, &name).await?.is_some_and(|node| node.ready);
         }
         let look = self.ledger.read(|state| state.look_at_csr(self.cluster, &uid, &claim, now_ms()));
-        if look == CsrLook::Waits || (look == CsrLook::Ripe && round == Round::Any) {
-            self.held.insert(uid, (request, claim));
+        let waits = match look {
+            CsrLook::Waits | CsrLook::Fading => true,
+            CsrLook::Ripe => round == Round::Any,
+            CsrLook::Due => false,
+        };
+        if waits {
+            self.held.insert(uid, Held { request, claim });
             return Ok(());
         }
         self.held.remove(&uid);
@@ -169,7 +202,7 @@ impl Requests<'_> {
                 Ok(())
             }
             CsrDecision::Hold(_) => {
-                self.held.insert(uid, (request, claim));
+                self.held.insert(uid, Held { request, claim });
                 Ok(())
             }
             CsrDecision::Ignore => Ok(()),

@@ -99,7 +99,7 @@ fn the_only_request_is_approved_when_nobody_can_make_another_one() {
     delete(&mut world);
     assert!(is_held(&ask(&mut world, "u1", &claim)), "API servers remember it");
     world.now_ms += TOKEN_FORGOTTEN_MS - 1;
-    assert_eq!(look(&world, "u1", &claim), CsrLook::Waits);
+    assert_eq!(look(&world, "u1", &claim), CsrLook::Fading);
     assert!(is_held(&ask(&mut world, "u1", &claim)));
     world.now_ms += 1;
     assert_eq!(look(&world, "u1", &claim), CsrLook::Ripe);

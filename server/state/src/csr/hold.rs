@@ -73,6 +73,8 @@ impl Way<'_> {
 pub enum CsrLook {
     /// It is held, and goes on being held.
     Waits,
+    /// So it does, and its token is gone: API servers are forgetting it.
+    Fading,
     /// It was held, and would be approved: all requests there are have to be decided upon first.
     Ripe,
     /// Anything else: it is to be decided upon.
@@ -91,7 +93,10 @@ impl State {
         let judgement = self.judgement(cluster, uid, claim, at_ms);
         let hold = self.hold_of(&judgement, uid);
         match judgement.decision {
-            CsrDecision::Hold(_) if hold == judgement.hold => CsrLook::Waits,
+            CsrDecision::Hold(_) if hold == judgement.hold => match self.is_gone(judgement.token.as_ref()) {
+                true => CsrLook::Fading,
+                false => CsrLook::Waits,
+            },
             CsrDecision::Approve if hold.is_on() => CsrLook::Ripe,
             CsrDecision::Hold(_)
             | CsrDecision::Approve
@@ -99,6 +104,11 @@ impl State {
             | CsrDecision::Wait(_)
             | CsrDecision::Ignore => CsrLook::Due,
         }
+    }
+
+    fn is_gone(&self, token: Option<&TokenId>) -> bool {
+        let token = token.and_then(|token| self.bootstrap_tokens.get(token));
+        token.is_some_and(|token| token.forgotten_at_ms().is_some())
     }
 
     /// How far it was when it was judged last.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use muster_state::{
-    Digest,
+    Digest, NodeName,
     csr::{CLIENT_SIGNER, CsrClaim, CsrContent},
     record::{CsrApproval, RequestsSeen, SeenRequest, Verb, Verdict},
 };
@@ -19,7 +19,7 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    pub(super) fn seen(&mut self, passed_over: &[String]) -> RequestsSeen {
+    pub(super) fn seen(&mut self, passed_over: &[String], nodes: Vec<NodeName>) -> RequestsSeen {
         self.looks += 1;
         let (known, new): (Vec<_>, Vec<_>) = self.pending.iter().partition(|(name, _)| passed_over.contains(name));
         let request = |(name, claim): (&String, &CsrClaim)| SeenRequest {
@@ -32,7 +32,8 @@ impl Requests {
         RequestsSeen {
             requests: new.into_iter().map(request).collect(),
             passed_over: known.into_iter().map(|(name, _)| name.clone()).collect(),
-            ..RequestsSeen::default()
+            nodes: nodes.into_iter().map(|name| (name, false)).collect(),
+            more: false,
         }
     }
 
@@ -47,8 +48,8 @@ impl World {
     pub(super) fn outcome(&mut self, kind: ErrandKind) -> ErrandOutcome {
         match kind {
             ErrandKind::ListEtcdMembers(_) => ErrandOutcome::Done(Some(self.etcd.clone())),
-            ErrandKind::ObserveRequests { passed_over, .. } => {
-                ErrandOutcome::Requests(self.requests.seen(&passed_over))
+            ErrandKind::ObserveRequests { passed_over, nodes } => {
+                ErrandOutcome::Requests(self.requests.seen(&passed_over, nodes))
             }
             ErrandKind::ConcludeRequests(verdicts) => {
                 self.requests.conclude(verdicts);
@@ -60,14 +61,22 @@ impl World {
 }
 
 fn mk_world(workers: usize) -> World {
+    mk_approving(CsrApproval::Muster, workers)
+}
+
+fn mk_approving(csr_approval: CsrApproval, workers: usize) -> World {
     let mut world = World::new("v1.36.2", 1, workers);
-    world.state.clusters.get_mut(&world.cluster).unwrap().spec.detached_approval = Some(CsrApproval::Muster);
+    world.state.clusters.get_mut(&world.cluster).unwrap().spec.detached_approval = Some(csr_approval);
     world
 }
 
 /// What the kubelet of a joining worker asks for.
 fn ask(world: &mut World, name: &str) {
     let token = world.node(name).bootstrap_token.clone().expect("a token");
+    ask_with(world, name, &token);
+}
+
+fn ask_with(world: &mut World, name: &str, token: &TokenId) {
     let group = "system:bootstrappers:muster:demo:worker";
     let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     let content = CsrContent {
@@ -158,4 +167,39 @@ fn a_cluster_that_approves_by_itself_is_never_looked_at() {
     world.run(300);
     assert!(world.all_ready());
     assert_eq!(world.requests.looks, 0);
+}
+
+fn concluded(world: &World) -> Vec<(&str, bool)> {
+    world.requests.concluded.iter().map(|it| (it.name.as_str(), it.approve)).collect()
+}
+
+#[test]
+fn what_a_strict_cluster_holds_is_approved_when_its_token_is_forgotten_and_not_before() {
+    let mut world = mk_approving(CsrApproval::Strict, 1);
+    until_joining(&mut world, "w0");
+    let (node, attempt) = (world.node("w0").id.clone(), world.node("w0").attempt);
+    let outcome = StepOutcome::Running { phase: "kubelet-start".into(), observation: None };
+    let report = Report { node, attempt, step: "join".into(), outcome, elapsed_ms: 1 };
+    world.state.apply_verb(world.now_ms, report).unwrap();
+    ask(&mut world, "w0");
+    pass(&mut world, 15);
+    assert_eq!(concluded(&world), []);
+    pass(&mut world, 12);
+    assert_eq!(concluded(&world), [("csr-w0", true)]);
+}
+
+#[test]
+fn a_held_request_of_a_printed_line_is_looked_at_as_often_although_its_token_is_gone() {
+    let mut world = mk_approving(CsrApproval::Strict, 0);
+    world.run(30);
+    let purpose = Purpose::NamedJoinCommand(Role::Worker, "w9".to_owned().try_into().unwrap());
+    let (id, cluster) = (TokenId::from("line00"), world.cluster.clone());
+    let mint = MintBootstrapToken { id: id.clone(), cluster, purpose, secret: sealed(), ttl_ms: 3_600_000 };
+    world.state.apply_verb(world.now_ms, mint).unwrap();
+    world.run(5);
+    ask_with(&mut world, "w9", &id);
+    let before = world.requests.looks;
+    pass(&mut world, 35);
+    assert_eq!(concluded(&world), [("csr-w9", true)]);
+    assert!((5..=15).contains(&(world.requests.looks - before)), "{}", world.requests.looks - before);
 }
