@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::executor::{Feed, Job};
-use crate::host::{Call, Exit, Host, Output};
+use crate::host::{Call, Exit, Host, OnLine, Output};
 use crate::instruction::{ObjectName, Payload};
 use crate::kubeadm::{Cause, Scrubber, diagnose};
 use crate::phase::Answer;
@@ -72,22 +72,22 @@ impl Kubectl<'_> {
     }
 
     async fn call(&self, arguments: &[&str], stdin: Option<Zeroizing<Vec<u8>>>) -> Ended {
-        match self.run(arguments, stdin, true).await {
+        match self.run(arguments, stdin, &mut |line| self.feed.line(self.scrubber.line(line))).await {
             Ok(output) if output.succeeded() => Ended::Succeeded(Seen::default()),
             Ok(output) => Ended::Failed(self.failure(&output)),
             Err(ended) => ended,
         }
     }
 
-    /// Runs kubectl to its own end, good or bad; `told`: its lines go into the log.
-    async fn run(&self, arguments: &[&str], stdin: Option<Zeroizing<Vec<u8>>>, told: bool) -> Result<Output, Ended> {
+    /// Runs kubectl to its own end, good or bad.
+    async fn run(
+        &self,
+        arguments: &[&str],
+        stdin: Option<Zeroizing<Vec<u8>>>,
+        on_line: OnLine<'_>,
+    ) -> Result<Output, Ended> {
         let call = mk_call(ADMIN, arguments, stdin, self.limit, &self.stop);
-        let mut tell = |line: &str| {
-            if told {
-                self.feed.line(self.scrubber.line(line));
-            }
-        };
-        let output = self.host.run(call, &mut tell).await.map_err(|error| {
+        let output = self.host.run(call, on_line).await.map_err(|error| {
             let message = format!("kubectl could not be run: {error}");
             Ended::Failed(Failure::untouched(Cause::KubectlMissing, message))
         })?;

@@ -34,8 +34,20 @@ const PENDING: &str = concat!(
 /// A Node's condition, in a word.
 const READY: &str = r#"jsonpath={.status.conditions[?(@.type=="Ready")].status}"#;
 
+/// What the user name of a kubelet begins with.
+const KUBELET: &str = "system:node:";
+
 /// Who may have made a request that concerns a server: a bootstrap token or a kubelet.
-const REQUESTERS: [&str; 2] = ["system:bootstrap:", "system:node:"];
+const REQUESTERS: [&str; 2] = ["system:bootstrap:", KUBELET];
+
+/// What kubectl says where the API server does not take an answer to a request, however often it is given.
+const REFUSALS: [&str; 5] = [
+    "Error from server (Conflict)",
+    "Error from server (NotFound)",
+    "Error from server (Forbidden)",
+    "Error from server (Invalid)",
+    "Error from server (BadRequest)",
+];
 
 #[derive(Deserialize)]
 struct Pending {
@@ -52,12 +64,15 @@ struct Pending {
 impl Kubectl<'_> {
     /// Lists pending requests of kubelets, and looks at the Nodes that matter for them.
     pub async fn observe_requests(&self, task: &RequestsTask) -> Ended {
-        let output = match self.run(&["get", "certificatesigningrequests", "-o", PENDING], None, false).await {
-            Ok(output) if output.succeeded() => output,
+        // Line by line: what is kept of an output is bounded, and whoever makes thousands of requests must not hide one.
+        let mut sieve = Sieve::new(task);
+        let listed = ["get", "certificatesigningrequests", "-o", PENDING];
+        match self.run(&listed, None, &mut |line| sieve.line(line)).await {
+            Ok(output) if output.succeeded() => {}
             Ok(output) => return Ended::Failed(self.failure(&output)),
             Err(ended) => return ended,
-        };
-        let mut seen = sift(&output.stdout, task);
+        }
+        let mut seen = sieve.seen();
         if !seen.requests.is_empty() {
             for name in &task.node_names {
                 match self.is_ready(name).await {
@@ -70,7 +85,8 @@ impl Kubectl<'_> {
     }
 
     async fn is_ready(&self, node: &ObjectName) -> Result<bool, Ended> {
-        let output = self.run(&["get", "node", &node.name, "--ignore-not-found", "-o", READY], None, false).await?;
+        let look = ["get", "node", &node.name, "--ignore-not-found", "-o", READY];
+        let output = self.run(&look, None, &mut |_| {}).await?;
         if output.succeeded() {
             Ok(output.stdout.concat().trim() == "True")
         } else {
@@ -78,24 +94,26 @@ impl Kubectl<'_> {
         }
     }
 
-    /// Says to the cluster what was decided. A request that is another by now, or gone, is left alone: it is looked at anew.
+    /// Says to the cluster what was decided. A request that is another by now, or gone, is left alone, and so is one of which the API
+    /// server does not take it: they are looked at anew, and must not hold up the others.
     pub async fn conclude_requests(&self, verdicts: &[Verdict]) -> Ended {
         for verdict in verdicts {
-            let path =
-                format!("/apis/certificates.k8s.io/v1/certificatesigningrequests/{}/approval", verdict.name.name);
+            let name = &verdict.name.name;
+            let path = format!("/apis/certificates.k8s.io/v1/certificatesigningrequests/{name}/approval");
             let body = Zeroizing::new(approval(verdict).to_string().into_bytes());
-            let output = match self.run(&["replace", "--raw", &path, "-f", "-"], Some(body), false).await {
+            let output = match self.run(&["replace", "--raw", &path, "-f", "-"], Some(body), &mut |_| {}).await {
                 Ok(output) => output,
                 Err(ended) => return ended,
             };
-            let is_another = |line: &String| {
-                line.starts_with("Error from server (Conflict)") || line.starts_with("Error from server (NotFound)")
-            };
-            if !output.succeeded() && !output.lines.iter().any(is_another) {
-                return Ended::Failed(self.failure(&output));
+            let refused = output.lines.iter().find(|line| REFUSALS.iter().any(|word| line.starts_with(word)));
+            match refused {
+                _ if output.succeeded() => {
+                    let word = if verdict.approve { "approved" } else { "denied" };
+                    self.feed.line(format!("certificate request {name} is {word}"));
+                }
+                Some(why) => self.feed.line(format!("certificate request {name} is left alone: {why}")),
+                None => return Ended::Failed(self.failure(&output)),
             }
-            let word = if verdict.approve { "approved" } else { "denied" };
-            self.feed.line(format!("certificate request {} is {word}", verdict.name.name));
         }
         Ended::Succeeded(Seen::default())
     }
@@ -114,36 +132,53 @@ fn approval(verdict: &Verdict) -> serde_json::Value {
     })
 }
 
-/// What of the pending requests is to be told: those of one requester together, so that two with one token are seen as two.
-fn sift(lines: &[String], task: &RequestsTask) -> RequestsSeen {
-    let (mut seen, mut of_one, mut groups) = (RequestsSeen::default(), BTreeMap::new(), Vec::<Vec<_>>::new());
-    for line in lines {
-        let Ok(pending) = serde_json::from_str::<Pending>(line) else { continue };
+/// What of the pending requests is to be told: those of one requester together, so that two with one token are seen as two, and those of
+/// tokens first, since a machine waits for each.
+struct Sieve<'a> {
+    task: &'a RequestsTask,
+    seen: RequestsSeen,
+    /// Requesters, and which of the groups is whose.
+    places: BTreeMap<String, usize>,
+    /// Pending requests and the length of their lines, by requester, in the order in which they came.
+    groups: Vec<Vec<(Pending, usize)>>,
+}
+
+impl<'a> Sieve<'a> {
+    fn new(task: &'a RequestsTask) -> Self {
+        Self { task, seen: RequestsSeen::default(), places: BTreeMap::new(), groups: Vec::new() }
+    }
+
+    fn line(&mut self, line: &str) {
+        let Ok(pending) = serde_json::from_str::<Pending>(line) else { return };
         if !REQUESTERS.iter().any(|requester| pending.user.starts_with(requester)) {
-            continue;
+            return;
         }
-        if task.passed_over.contains(&pending.uid) {
-            seen.passed_over.push(pending.uid);
-            continue;
+        if self.task.passed_over.contains(&pending.uid) {
+            return self.seen.passed_over.push(pending.uid);
         }
-        let at = *of_one.entry(pending.user.clone()).or_insert(groups.len());
-        match groups.get_mut(at) {
-            None => groups.push(vec![(pending, line.len())]),
+        let at = *self.places.entry(pending.user.clone()).or_insert(self.groups.len());
+        match self.groups.get_mut(at) {
+            None => self.groups.push(vec![(pending, line.len())]),
             Some(group) if group.len() < OF_ONE_MAX => group.push((pending, line.len())),
-            Some(_) => seen.more = true,
+            Some(_) => self.seen.more = true,
         }
     }
-    let mut bytes = 0;
-    for group in groups {
-        let size: usize = group.iter().map(|(_, size)| size).sum();
-        if seen.requests.len() + group.len() > REQUESTS_MAX || bytes + size > BYTES_MAX {
-            seen.more = true;
-            continue;
+
+    fn seen(mut self) -> RequestsSeen {
+        let is_kubelets = |group: &[(Pending, usize)]| group.iter().any(|(it, _)| it.user.starts_with(KUBELET));
+        self.groups.sort_by_key(|group| is_kubelets(group));
+        let mut bytes = 0;
+        for group in self.groups {
+            let size: usize = group.iter().map(|(_, size)| size).sum();
+            if self.seen.requests.len() + group.len() > REQUESTS_MAX || bytes + size > BYTES_MAX {
+                self.seen.more = true;
+                continue;
+            }
+            bytes += size;
+            self.seen.requests.extend(group.into_iter().map(|(pending, _)| pending.told()));
         }
-        bytes += size;
-        seen.requests.extend(group.into_iter().map(|(pending, _)| pending.told()));
+        self.seen
     }
-    seen
 }
 
 impl Pending {
@@ -161,6 +196,12 @@ mod tests {
         json!({ "uid": uid, "name": uid, "version": "7", "signer": "s", "user": user, "groups": ["g"],
                 "usages": ["client auth"], "request": "UEVN" })
         .to_string()
+    }
+
+    fn sift(lines: &[String], task: &RequestsTask) -> RequestsSeen {
+        let mut sieve = Sieve::new(task);
+        lines.iter().for_each(|line| sieve.line(line));
+        sieve.seen()
     }
 
     fn uids(seen: &RequestsSeen) -> Vec<&str> {
@@ -198,6 +239,14 @@ mod tests {
         let seen = sift(&many.chain(seconds).collect::<Vec<_>>(), &RequestsTask::default());
         assert_eq!((seen.requests.len(), seen.more), (REQUESTS_MAX, true));
         assert!(seen.requests.chunks(2).all(|pair| pair[0].user == pair[1].user && pair[0].uid != pair[1].uid));
+    }
+
+    #[test]
+    fn machines_that_wait_are_told_of_before_kubelets_that_run() {
+        let kubelets = (0..100).map(|at| line(&format!("k{at}"), &format!("system:node:n{at}")));
+        let lines: Vec<String> = kubelets.chain([line("joins", "system:bootstrap:abcdef")]).collect();
+        let seen = sift(&lines, &RequestsTask::default());
+        assert_eq!((uids(&seen)[0], seen.requests.len(), seen.more), ("joins", REQUESTS_MAX, true));
     }
 
     #[test]

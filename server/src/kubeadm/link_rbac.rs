@@ -47,7 +47,9 @@ pub enum Subject {
 
 /// The subject can't be named in a policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no user:NAME, group:NAME or serviceaccount:NAMESPACE:NAME of letters, digits and any of . : @ / _ -")]
+#[error(
+    "{0:?} is no user:NAME, group:NAME or serviceaccount:NAMESPACE:NAME of letters, digits and any of . : @ / _ -, and none of the system's"
+)]
 pub struct SubjectError(String);
 
 impl FromStr for Subject {
@@ -58,7 +60,8 @@ impl FromStr for Subject {
         // It stands between quotes in the policy's own language.
         let is_plain = |name: &str| {
             let plain = |c: char| c.is_ascii_alphanumeric() || ".:@/_-".contains(c);
-            !name.is_empty() && name.chars().all(plain)
+            // Those are everybody's, or the cluster's own.
+            !name.is_empty() && !name.starts_with("system:") && name.chars().all(plain)
         };
         let (kind, name) = text.split_once(':').filter(|(_, name)| is_plain(name)).ok_or_else(bad)?;
         match (kind, name.split_once(':')) {
@@ -209,10 +212,11 @@ fn policy(cluster: &str, subject: &Subject) -> Result<Value, GroupError> {
     // The last one is the owner of kubeadm-certs, whose expiry ends that Secret.
     let own = |secret: &str| {
         format!(
-            "{secret}.metadata.name == '{CERTIFICATES}' || ({secret}.type == 'bootstrap.kubernetes.io/token' && \
+            "{secret}.metadata.namespace == '{NAMESPACE}' && (({secret}.metadata.name == '{CERTIFICATES}' && \
+             {secret}.type == 'Opaque') || ({secret}.type == 'bootstrap.kubernetes.io/token' && \
              {secret}.metadata.name.startsWith('bootstrap-token-') && \
              ('auth-extra-groups' in {secret}.data ? string({secret}.data['auth-extra-groups']) in [{groups}] : \
-             !({secret}.data.exists(key, key.startsWith('usage-bootstrap-')))))"
+             !({secret}.data.exists(key, key.startsWith('usage-bootstrap-'))))))"
         )
     };
     let expires = format!("object.metadata.name == '{CERTIFICATES}' || 'expiration' in object.data");
@@ -294,7 +298,18 @@ mod tests {
             assert!(own.iter().any(|object| object.to_string().contains("clusterrolebindings")));
             assert_eq!(own[0]["spec"]["validations"], objects("prod", true).unwrap()[0]["spec"]["validations"]);
         }
-        for bad in ["", "ops", "user:", "user:o'brien", "group:a b", "serviceaccount:muster", "robot:x", "user:a\nb"] {
+        for bad in [
+            "",
+            "ops",
+            "user:",
+            "user:o'brien",
+            "group:a b",
+            "serviceaccount:muster",
+            "robot:x",
+            "user:a\nb",
+            "group:system:masters",
+            "user:system:admin",
+        ] {
             assert!(bad.parse::<Subject>().is_err(), "{bad:?}");
         }
     }

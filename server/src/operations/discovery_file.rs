@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -29,6 +29,8 @@ use crate::{
 const RECORDED_FOR: Duration = Duration::from_secs(60);
 /// How many such records are remembered: machines that join in the same minute. About a megabyte.
 const RECORDED_MAX: usize = 16_384;
+/// How many of them may be of one token: a line that is pasted on a rack of machines.
+const RECORDED_OF_ONE_MAX: usize = 128;
 
 /// Why there is no file. Whoever asks is a stranger: it says nothing of what there is.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +120,7 @@ impl DiscoveryFiles {
 
     /// Trust rule 6: the log says first where it goes.
     async fn record(&self, token: TokenId, role: Role, from: IpAddr) -> Result<(), NoFile> {
-        let key = (token, from);
+        let key = (token, network(from));
         if self.is_recorded(&key)? {
             return Ok(());
         }
@@ -142,7 +144,24 @@ impl DiscoveryFiles {
         if recorded.len() >= RECORDED_MAX {
             recorded.retain(|_, since| since.elapsed() < RECORDED_FOR);
         }
-        if recorded.len() >= RECORDED_MAX { Err(NoFile::Busy) } else { Ok(false) }
+        let of_one = recorded.range((key.0.clone(), LOWEST)..).take_while(|((token, _), _)| *token == key.0);
+        let of_one = of_one.filter(|(_, since)| since.elapsed() < RECORDED_FOR).count();
+        let is_full = recorded.len() >= RECORDED_MAX || of_one >= RECORDED_OF_ONE_MAX;
+        if is_full { Err(NoFile::Busy) } else { Ok(false) }
+    }
+}
+
+/// The first of all addresses in their order.
+const LOWEST: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+
+/// Whoever has an IPv6 address has at least the 64 bits of its network.
+fn network(from: IpAddr) -> IpAddr {
+    match from {
+        IpAddr::V4(_) => from,
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
     }
 }
 

@@ -183,6 +183,7 @@ pub use enrol::Enrolled;
 pub use move_certificates::CertificatesStep;
 pub use move_tokens::TokenStep;
 pub use observe_etcd::EtcdSeen;
+pub(crate) use open_errand::drop_errands;
 pub use report::StepOutcome;
 pub use request_server::ServerRequested;
 pub use reseal_secrets::Resealed;

@@ -49,9 +49,14 @@ pub const ERRAND_PATIENCE_MS: u64 = 5 * 60 * 1000;
 pub const REQUESTS_PATIENCE_MS: u64 = 45 * 1000;
 /// Pending certificate requests that one report tells of: the others follow in the next.
 pub const REQUESTS_SEEN_MAX: usize = 32;
+/// Answers to certificate requests in one errand: each is a run of kubectl.
+pub const REQUESTS_CONCLUDED_MAX: usize = 16;
+/// Events in a minute about certificate requests that came with no token of a machine's: kubelets and strangers may ask without end,
+/// and must not drive all else out of the events.
+pub const REQUESTS_TOLD_MAX: u32 = 60;
 /// Pending certificate requests of a detached cluster that are left to others and not told of again.
 pub const REQUESTS_PASSED_MAX: usize = 512;
-/// Nodes that a custodian is asked about in one look: those of printed join lines for one name that still work.
+/// Nodes that a custodian is asked about in one look: those of pending requests that came with lines for one name.
 pub const REQUESTS_NODES_MAX: usize = 64;
 /// Entries of a list in what a machine claims or reports (MAC addresses, labels, findings, …): machines with many
 /// virtual functions have hundreds of MAC addresses.

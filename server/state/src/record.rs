@@ -21,7 +21,7 @@ pub use cluster::{Admission, CaCertificate, Cluster, ClusterSpec, NamedNode, Ori
 pub use comparison::{Comparison, StateSeen};
 pub use credential::{BootstrapToken, BootstrapTokenState, EnrolmentToken, Purpose, TokenDifference, TokenStanding};
 pub use credentials::Credentials;
-pub use custody::{Custody, RequestsSeen, SeenRequest, Verdict};
+pub use custody::{Custody, RequestsSeen, RequestsTold, SeenRequest, Verdict};
 pub use errand::{Errand, ErrandKind, ErrandState};
 pub use etcd::{EtcdProblem, EtcdRemoval, EtcdView, WatchedMember};
 pub use event::Event;

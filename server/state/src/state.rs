@@ -246,18 +246,24 @@ impl State {
     }
 
     /// The errand that stands in the way of opening this one for that custodian, if any: one of the same things that
-    /// is under way, or that failed a moment ago.
-    pub fn errand_in_the_way(&self, cluster: &ClusterId, kind: &ErrandKind, custodian: &NodeId) -> Option<&Errand> {
+    /// is under way, or that failed a moment ago. Time passes without commands, so it is the caller's.
+    pub fn errand_in_the_way(
+        &self,
+        cluster: &ClusterId,
+        kind: &ErrandKind,
+        custodian: &NodeId,
+        now_ms: u64,
+    ) -> Option<&Errand> {
         self.errands.values().filter(|errand| errand.cluster == *cluster).find(|errand| match errand.state {
-            ErrandState::Open => errand.kind.overlaps(kind) && !self.may_take_over(errand, custodian),
-            ErrandState::Failed => errand.kind.overlaps(kind) && self.now_ms < errand.retry_at_ms,
+            ErrandState::Open => errand.kind.overlaps(kind) && !Self::may_take_over(errand, custodian, now_ms),
+            ErrandState::Failed => errand.kind.overlaps(kind) && now_ms < errand.retry_at_ms,
             ErrandState::Done => false,
         })
     }
 
     /// Its custodian has had its time, and this one is another.
-    pub(crate) fn may_take_over(&self, errand: &Errand, custodian: &NodeId) -> bool {
-        let is_overdue = self.now_ms.saturating_sub(errand.created_ms) >= errand.kind.patience_ms();
+    fn may_take_over(errand: &Errand, custodian: &NodeId, now_ms: u64) -> bool {
+        let is_overdue = now_ms.saturating_sub(errand.created_ms) >= errand.kind.patience_ms();
         errand.custodian != *custodian && is_overdue
     }
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use muster_state::{
     ClusterId, NodeId, TokenId,
     command::{
-        CompleteErrand, CreateCluster, ErrandOutcome, LockNode, MintBootstrapToken, OpenErrand, Report, StepOutcome,
-        UpdateCluster,
+        CompleteErrand, CreateCluster, ErrandOutcome, LockNode, MintBootstrapToken, OpenErrand, RemoveNode, Report,
+        RevokeToken, StepOutcome, UpdateCluster,
     },
     csr::CsrClaim,
     limits,
@@ -18,7 +18,7 @@ use muster_state::{
 
 use crate::{
     linking::{attacks, honest, node_name},
-    world::{self, HOUR_MS, World, digest, name, secret},
+    world::{self, HOUR_MS, World, digest, friendly::failure, name, secret},
 };
 
 fn c1() -> ClusterId {
@@ -75,7 +75,7 @@ fn custody(world: &World) -> &Custody {
 
 /// uid and verdict of what is to be said.
 fn due(world: &World) -> Vec<(String, bool)> {
-    world.state.verdicts_due(&c1()).into_iter().map(|verdict| (verdict.uid, verdict.approve)).collect()
+    world.state.verdicts_due(&c1()).iter().map(|verdict| (verdict.uid.clone(), verdict.approve)).collect()
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn the_request_of_a_joining_nodes_own_kubelet_is_approved_by_the_custodian_at_th
     see(&mut world, vec![request("u1", &claim)]);
     assert_eq!(due(&world), [("u1".to_owned(), true)]);
     assert!(world.node(&id).requests.iter().any(|seen| seen.uid == "u1" && seen.approved));
-    let verdicts = world.state.verdicts_due(&c1());
+    let verdicts = world.state.verdicts_due(&c1()).to_vec();
     assert_eq!((verdicts[0].name.as_str(), verdicts[0].version.as_str()), ("csr-u1", "7"));
     let number = open(&mut world, ErrandKind::ConcludeRequests(verdicts)).unwrap();
     complete(&mut world, number, ErrandOutcome::Done(None)).unwrap();
@@ -113,16 +113,85 @@ fn of_two_requests_with_one_token_in_one_look_neither_is_approved() {
 }
 
 #[test]
-fn an_approval_of_a_node_that_was_locked_meanwhile_is_not_said() {
+fn an_approval_is_recalled_when_its_node_is_locked_or_removed_or_fails_or_its_token_is_revoked() {
+    let (world, id, token) = mk_joining();
+    let claim = honest(&node_name(&world, &id), &token);
+    let recalls: [&dyn Fn(&mut World); 4] = [
+        &|world| world.done(LockNode { node: id.clone(), reason: String::new() }),
+        &|world| world.done(RemoveNode { node: id.clone(), reason: String::new() }),
+        &|world| world.done(RevokeToken { id: token.clone() }),
+        &|world| world.report(&id, failure("Timeout", true)),
+    ];
+    for recall in recalls {
+        let mut world = World { state: world.state.clone(), now_ms: world.now_ms };
+        see(&mut world, vec![request("u1", &claim)]);
+        let decided = world.state.verdicts_due(&c1()).to_vec();
+        let number = open(&mut world, ErrandKind::ConcludeRequests(decided.clone())).unwrap();
+        recall(&mut world);
+        assert_eq!(due(&world), []);
+        assert!(!world.state.errands.contains_key(&number), "nor is it said by an errand that nobody has done yet");
+        assert_eq!(open(&mut world, ErrandKind::ConcludeRequests(decided)).unwrap_err().word(), "Invalid");
+        see(&mut world, vec![request("u1", &claim)]);
+        assert_eq!(due(&world), [("u1".to_owned(), false)], "the next look decides anew");
+    }
+}
+
+#[test]
+fn an_answer_that_a_cluster_does_not_take_holds_nothing_up() {
     let (mut world, id, token) = mk_joining();
     let claim = honest(&node_name(&world, &id), &token);
     see(&mut world, vec![request("u1", &claim)]);
-    let decided = world.state.verdicts_due(&c1());
-    world.done(LockNode { node: id, reason: String::new() });
+    let decided = world.state.verdicts_due(&c1()).to_vec();
+    let number = open(&mut world, ErrandKind::ConcludeRequests(decided)).unwrap();
+    complete(&mut world, number, ErrandOutcome::Failed("no answer".into())).unwrap();
     assert_eq!(due(&world), []);
-    assert_eq!(open(&mut world, ErrandKind::ConcludeRequests(decided)).unwrap_err().word(), "Invalid");
+    world.now_ms = world.state.errands[&number].retry_at_ms;
     see(&mut world, vec![request("u1", &claim)]);
-    assert_eq!(due(&world), [("u1".to_owned(), false)], "the next look decides anew");
+    assert_eq!(due(&world), [("u1".to_owned(), true)]);
+}
+
+#[test]
+fn what_there_is_no_room_to_remember_is_neither_told_again_nor_looked_for_at_once() {
+    let (mut world, _, _) = mk_joining();
+    let (purpose, ttl_ms) = (Purpose::JoinCommand(Role::Worker), HOUR_MS);
+    world.done(MintBootstrapToken { id: "line".into(), cluster: c1(), purpose, secret: secret(9), ttl_ms });
+    let claim = honest("w9", &"line".into());
+    let known: BTreeSet<String> = (0..limits::REQUESTS_PASSED_MAX).map(|at| format!("k{at}")).collect();
+    let look = |world: &mut World, passed_over: &BTreeSet<String>, more: bool| {
+        let number = open(world, observe(&[])).unwrap();
+        let requests = vec![request("new", &claim)];
+        let seen = RequestsSeen { requests, passed_over: passed_over.clone(), more, ..RequestsSeen::default() };
+        complete(world, number, ErrandOutcome::Requests(seen)).unwrap();
+    };
+    look(&mut world, &known, true);
+    let events = world.state.last_event;
+    look(&mut world, &known, true);
+    assert_eq!((world.state.last_event, custody(&world).more), (events, false));
+    look(&mut world, &BTreeSet::new(), true);
+    assert!(custody(&world).more && world.state.last_event > events, "there is room, and it is news");
+}
+
+#[test]
+fn requests_without_end_do_not_drive_all_else_out_of_the_events() {
+    let (mut world, _, _) = mk_joining();
+    let (purpose, ttl_ms) = (Purpose::JoinCommand(Role::Worker), HOUR_MS);
+    world.done(MintBootstrapToken { id: "line".into(), cluster: c1(), purpose, secret: secret(9), ttl_ms });
+    let claim = honest("w9", &"line".into());
+    let before = world.state.last_event;
+    for round in 0..10 {
+        let crowd = (0..limits::REQUESTS_SEEN_MAX).map(|at| request(&format!("f{round}-{at}"), &claim));
+        see(&mut world, crowd.collect());
+    }
+    let told = world.state.events.iter().filter(|event| event.reason == "CsrWaiting").count();
+    assert_eq!(told, limits::REQUESTS_TOLD_MAX as usize);
+    assert_eq!(
+        world.state.last_event - before,
+        u64::from(limits::REQUESTS_TOLD_MAX) + 1,
+        "and once that there are more"
+    );
+    world.now_ms += 60_000;
+    see(&mut world, vec![request("later", &claim)]);
+    assert_eq!(world.state.last_event - before, u64::from(limits::REQUESTS_TOLD_MAX) + 2);
 }
 
 #[test]
@@ -181,7 +250,7 @@ fn a_request_of_a_line_for_one_name_waits_until_that_node_was_looked_at() {
     (token.state, token.expires_ms) = (BootstrapTokenState::Present, world.now_ms + HOUR_MS);
     let asked = request("u1", &honest("w9", &"line".into()));
     see(&mut world, vec![asked.clone()]);
-    assert_eq!((due(&world), custody(&world).more), (vec![], true));
+    assert_eq!((due(&world), &custody(&world).nodes), (vec![], &BTreeSet::from([name("w9")])));
     for (ready, approve) in [(true, false), (false, true)] {
         let mut world = World { state: world.state.clone(), now_ms: world.now_ms };
         let number = open(&mut world, observe(&["w9"])).unwrap();

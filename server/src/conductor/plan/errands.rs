@@ -11,7 +11,7 @@ use super::{Planned, View, requests};
 
 pub(super) fn plan(view: View<'_>, cluster: &Cluster) -> Vec<Planned> {
     let Some(custodian) = custodian(view, cluster) else { return Vec::new() };
-    let free = |kind: &ErrandKind| view.state.errand_in_the_way(&cluster.id, kind, &custodian).is_none();
+    let free = |kind: &ErrandKind| view.state.errand_in_the_way(&cluster.id, kind, &custodian, view.now_ms).is_none();
     let tokens = |state, kind: fn(Vec<TokenId>) -> ErrandKind| {
         let waiting = tokens_in(view, cluster, state)
             .chain(to_renew(view, cluster, state))

@@ -51,7 +51,7 @@ fn list_members(view: View<'_>, cluster: &Cluster, about: NodeId) -> Option<Plan
         return None;
     }
     let custodian = custodian(view, cluster)?;
-    let free = view.state.errand_in_the_way(&cluster.id, &kind, &custodian).is_none();
+    let free = view.state.errand_in_the_way(&cluster.id, &kind, &custodian, view.now_ms).is_none();
     free.then(|| Planned::Errand(OpenErrand { cluster: cluster.id.clone(), kind, custodian }))
 }
 

@@ -1,8 +1,8 @@
 //! When a custodian looks for certificate requests of its detached cluster, and when it answers them.
 
 use muster_state::{
-    NodeName, Phase, limits,
-    record::{BootstrapToken, Cluster, ErrandKind, Node},
+    Phase, limits,
+    record::{BootstrapToken, Cluster, ErrandKind, Node, StepState},
 };
 
 use super::View;
@@ -21,21 +21,24 @@ pub(super) fn plan(view: View<'_>, cluster: &Cluster) -> Option<ErrandKind> {
     if !is_custodians || !cluster.initialised {
         return None;
     }
-    let verdicts = view.state.verdicts_due(&cluster.id);
+    let verdicts: Vec<_> =
+        view.state.verdicts_due(&cluster.id).iter().take(limits::REQUESTS_CONCLUDED_MAX).cloned().collect();
     if !verdicts.is_empty() {
         return Some(ErrandKind::ConcludeRequests(verdicts));
     }
+    let known = cluster.custody.iter();
     look_is_due(view, cluster).then(|| ErrandKind::ObserveRequests {
-        passed_over: cluster.custody.iter().flat_map(|custody| &custody.passed_over).cloned().collect(),
-        nodes: lines(view, cluster).take(limits::REQUESTS_NODES_MAX).cloned().collect(),
+        passed_over: known.clone().flat_map(|custody| &custody.passed_over).cloned().collect(),
+        nodes: known.flat_map(|custody| &custody.nodes).cloned().collect(),
     })
 }
 
 fn look_is_due(view: View<'_>, cluster: &Cluster) -> bool {
     let Some(custody) = &cluster.custody else { return true };
-    let pause = if custody.more {
+    let is_joining = |node: &Node| view.attached.contains(&node.id) && runs_its_join(node);
+    let pause = if !custody.nodes.is_empty() {
         0
-    } else if view.state.nodes_of(&cluster.id).any(|node| is_joining(view, node)) || a_line_is_held(view, cluster) {
+    } else if custody.more || view.state.nodes_of(&cluster.id).any(is_joining) || a_line_is_held(view, cluster) {
         JOINING_MS
     } else if view.state.nodes_of(&cluster.id).any(|node| is_coming_up(view, node)) || a_line_works(view, cluster) {
         EXPECTING_MS
@@ -45,8 +48,9 @@ fn look_is_due(view: View<'_>, cluster: &Cluster) -> bool {
     view.now_ms >= custody.looked_ms.saturating_add(pause)
 }
 
-fn is_joining(view: View<'_>, node: &Node) -> bool {
-    view.attached.contains(&node.id) && !node.steps.is_empty() && !node.has_joined()
+/// Not while it waits for a permit or a person: that may last for ever.
+fn runs_its_join(node: &Node) -> bool {
+    node.current_step().is_some_and(|step| step.verb.makes_member() && step.state == StepState::Running)
 }
 
 /// Its kubelet runs, and asks for the certificate of its server within moments of its registration.
@@ -71,13 +75,4 @@ fn a_line_works(view: View<'_>, cluster: &Cluster) -> bool {
     let is_printed =
         |token: &BootstrapToken| token.purpose.line_role().is_some() && cluster.first_token.as_ref() != Some(&token.id);
     tokens.any(|token| is_printed(token) && token.is_live(view.now_ms))
-}
-
-/// The nodes for which join lines were printed that still work, or whose requests are held.
-fn lines<'a>(view: View<'a>, cluster: &'a Cluster) -> impl Iterator<Item = &'a NodeName> + use<'a> {
-    let tokens = view.state.bootstrap_tokens.values();
-    let of_cluster = tokens.filter(move |token| token.cluster == cluster.id);
-    let named = of_cluster.filter_map(|token| Some((token, token.purpose.line_name()?)));
-    let counts = move |token: &BootstrapToken| token.is_live(view.now_ms) || view.state.holds_for(token);
-    named.filter(move |(token, _)| counts(token)).map(|(_, name)| name)
 }

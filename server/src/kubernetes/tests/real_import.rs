@@ -74,6 +74,14 @@ async fn a_real_cluster_is_brought_in_by_the_kubeconfig_that_kubeadm_wrote() {
         other => Err(other),
     })
     .await;
+    // By such a one, under the one name that is Muster's, control planes' tokens could read an account's credentials.
+    let climbs = json!({
+        "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/service-account-token",
+        "metadata": { "name": "kubeadm-certs", "namespace": "kube-system",
+                      "annotations": { "kubernetes.io/service-account.name": "clusterrole-aggregation-controller" } },
+    });
+    let refused = lab.kubectl(Some(&account), &["create", "-f", "-"], &climbs).unwrap_err();
+    assert!(refused.contains("no other Secret"), "{refused}");
     let other = Kubeconfig { login: Login::Token(account.into()), ..kubeconfig };
     let request = Request { caller: "ann".into(), id: "r1".into(), digest: muster_state::Digest([1; 32]) };
     set_credentials::run(&world.server, request, &ClusterId::from(CLUSTER), &other).await.unwrap();

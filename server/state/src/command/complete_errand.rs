@@ -63,7 +63,13 @@ impl CompleteErrand {
                 close(state, self.number, &self.node);
                 carry_out(state, &cluster, kind, &members.unwrap_or_default(), context);
             }
-            ErrandOutcome::Failed(message) => failed(state, self.number, &self.node, &message, context),
+            ErrandOutcome::Failed(message) => {
+                // What the cluster does not take must not hold up all others: the next look decides anew.
+                if let ErrandKind::ConcludeRequests(verdicts) = &kind {
+                    state.conclude_seen(&cluster, verdicts);
+                }
+                failed(state, self.number, &self.node, &message, context);
+            }
         }
         forget_old(state, &cluster);
         state.changes.push(Change::Other);

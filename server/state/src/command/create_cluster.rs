@@ -93,6 +93,7 @@ impl CreateCluster {
             first: None,
             link: None,
             custody: None,
+            requests_told: None,
             etcd: None,
             credentials: self.credentials,
             workers_only: limits::clip(&self.workers_only),

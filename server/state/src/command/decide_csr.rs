@@ -6,9 +6,11 @@ use crate::{
     csr::{CsrClaim, CsrDecision, Judgement},
     id::dns1123_subdomain,
     limits,
-    record::{BootstrapToken, Hold, JudgedRequest},
+    record::{BootstrapToken, Hold, JudgedRequest, RequestsTold},
     state::{Change, Context},
 };
+
+const MINUTE_MS: u64 = 60_000;
 
 /// Decides upon a certificate request of a cluster, before anything is done about it there. The same request again is judged
 /// again: a node may have been locked meanwhile.
@@ -40,7 +42,7 @@ impl DecideCsr {
             CsrDecision::Approve | CsrDecision::Deny(_) | CsrDecision::Hold(_) => {}
             CsrDecision::Wait(why) => {
                 let text = format!("certificate request {} waits: {why}; `kubectl certificate approve {}`", self.name, self.name);
-                state.event(true, "CsrWaiting", text, Some(cluster), judgement.node);
+                tell(state, &cluster, context, (true, "CsrWaiting", text), judgement.node);
                 return Ok(judgement.decision);
             }
             CsrDecision::Ignore => return Ok(judgement.decision),
@@ -56,22 +58,33 @@ impl DecideCsr {
         };
         let is_line = |token: &&TokenId| state.bootstrap_tokens.get(*token).is_some_and(|token| token.purpose.line_name().is_some());
         match (&judgement.node, judgement.token.as_ref().filter(is_line)) {
-            (Some(node), _) => self.of_node(state, &node.clone(), judged, &judgement),
+            (Some(node), _) => self.of_node(state, &node.clone(), judged, &judgement, context),
             (None, Some(token)) => self.of_line(state, &token.clone(), judged, &judgement),
             (None, None) => {
                 let (warning, reason) = word(&judgement.decision);
-                state.event(warning, reason, self.said(&judgement.decision), Some(cluster), None);
+                tell(state, &cluster, context, (warning, reason, self.said(&judgement.decision)), None);
             }
         }
         Ok(judgement.decision)
     }
 
-    fn of_node(&self, state: &mut State, id: &NodeId, judged: JudgedRequest, judgement: &Judgement) {
+    fn of_node(
+        &self,
+        state: &mut State,
+        id: &NodeId,
+        judged: JudgedRequest,
+        judgement: &Judgement,
+        context: Context,
+    ) {
         // A thief may ask as often as a token still authenticates: after some requests nothing more is told.
         let noted = state.nodes.get_mut(id).map_or(Noted::Nothing, |node| note(&mut node.requests, judged));
         if noted == Noted::News {
             let (warning, reason) = word(&judgement.decision);
-            state.node_event(warning, reason, self.said(&judgement.decision), id);
+            let said = self.said(&judgement.decision);
+            match judgement.token {
+                Some(_) => state.node_event(warning, reason, said, id),
+                None => tell(state, &self.cluster, context, (warning, reason, said), Some(id.clone())),
+            }
         }
         end_held(state, judgement);
         if judgement.stolen {
@@ -122,6 +135,29 @@ impl DecideCsr {
             CsrDecision::Hold(why) => format!("{what} is held: {why}"),
             CsrDecision::Approve | CsrDecision::Wait(_) | CsrDecision::Ignore => format!("{what} is approved"),
         }
+    }
+}
+
+/// An event about a request that came with no token of a machine's, unless there were too many within a minute.
+fn tell(
+    state: &mut State,
+    id: &ClusterId,
+    context: Context,
+    (warning, reason, text): (bool, &str, String),
+    node: Option<NodeId>,
+) {
+    let Some(cluster) = state.clusters.get_mut(id) else { return };
+    let told = cluster.requests_told.get_or_insert_default();
+    if context.now_ms.saturating_sub(told.since_ms) >= MINUTE_MS {
+        *told = RequestsTold { since_ms: context.now_ms, count: 0 };
+    }
+    told.count = told.count.saturating_add(1);
+    let count = told.count;
+    if count <= limits::REQUESTS_TOLD_MAX {
+        state.event(warning, reason, text, Some(id.clone()), node);
+    } else if count == limits::REQUESTS_TOLD_MAX + 1 {
+        let text = format!("more than {} certificate requests in a minute; not all are told", limits::REQUESTS_TOLD_MAX);
+        state.event(true, "CsrFlood", text, Some(id.clone()), None);
     }
 }
 

@@ -29,11 +29,18 @@ pub(super) fn lock(state: &mut State, id: &NodeId, reason: &str) {
     let Some(node) = state.nodes.get_mut(id).filter(|node| node.locked.is_none()) else { return };
     node.locked = Some(limits::clip(reason));
     let cluster = led_cluster(node);
+    recall_approvals(state, id);
     state.node_event(true, "NodeLocked", reason.to_owned(), id);
     // What it had to do is planned anew for another custodian.
     drop_errands(state, |errand| errand.custodian == *id);
     state.touch(id);
     cluster.iter().for_each(|cluster| state.refresh_cluster(cluster));
+}
+
+/// Nothing is approved any more that was decided for that node and not yet said.
+pub(super) fn recall_approvals(state: &mut State, id: &NodeId) {
+    let node = state.nodes.get(id).and_then(|node| Some((node.placement()?.cluster.clone(), node.requests.clone())));
+    node.iter().for_each(|(cluster, requests)| state.recall_approvals(cluster, requests));
 }
 
 /// The cluster whose other nodes may see a lock of this one: they wait for permits that control planes hold and for errands that

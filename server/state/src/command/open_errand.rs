@@ -69,7 +69,7 @@ impl OpenErrand {
         }
         self.check_tokens(state)?;
         self.check_requests(state)?;
-        match state.errand_in_the_way(&self.cluster, &self.kind, &self.custodian) {
+        match state.errand_in_the_way(&self.cluster, &self.kind, &self.custodian, state.now_ms) {
             None => Ok(()),
             Some(other) => Err(Refusal::Exists { kind: "errand".into(), name: other.step_id() }),
         }
@@ -119,7 +119,7 @@ impl OpenErrand {
                 }
                 Ok(())
             }
-            ErrandKind::ConcludeRequests(verdicts) if *verdicts != state.verdicts_due(&self.cluster) => {
+            ErrandKind::ConcludeRequests(verdicts) if !state.are_due(&self.cluster, verdicts) => {
                 Err(Refusal::invalid("verdicts", "are not, or no longer, those that were decided"))
             }
             ErrandKind::ConcludeRequests(_)
@@ -150,7 +150,7 @@ fn leave_undone(state: &mut State, number: u64) {
 }
 
 /// Drops open errands; a late report on one says nothing. Its custodian is told that it is off.
-pub(super) fn drop_errands(state: &mut State, is_moot: impl Fn(&Errand) -> bool) {
+pub(crate) fn drop_errands(state: &mut State, is_moot: impl Fn(&Errand) -> bool) {
     let open = state.errands.values().filter(|errand| errand.state == ErrandState::Open && is_moot(errand));
     let dropped: Vec<(u64, NodeId)> = open.map(|errand| (errand.number, errand.custodian.clone())).collect();
     for (number, custodian) in dropped {

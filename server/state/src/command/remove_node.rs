@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{grant_permit::drop_etcd_lists, open_errand::drop_errands};
+use super::{grant_permit::drop_etcd_lists, lock_node::recall_approvals, open_errand::drop_errands};
 use crate::{NodeId, Refusal, State, record::PermitKind, state::{Change, Context}};
 
 /// Forgets a machine: its identity is no longer accepted and its token is ended. Does nothing to the machine or to
@@ -25,6 +25,7 @@ impl RemoveNode {
 pub(super) fn remove(state: &mut State, id: &NodeId, reason: &str) {
     let label = state.nodes.get(id).map(crate::record::Node::label).unwrap_or_default();
     state.node_event(true, "NodeRemoved", format!("{label}: {reason}"), id);
+    recall_approvals(state, id);
     let Some(node) = state.take_node(id) else { return };
     node.bootstrap_token.iter().for_each(|token| state.end_bootstrap_token(token));
     // What it had to do is planned anew for another custodian.

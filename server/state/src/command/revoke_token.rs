@@ -26,6 +26,9 @@ impl RevokeToken {
             token.cluster.clone()
         } else if let Some(token) = state.bootstrap_tokens.get(&self.id) {
             let (cluster, now) = (token.cluster.clone(), token.state);
+            let of_node = token.purpose.node().and_then(|node| state.nodes.get(node)).map(|node| &node.requests);
+            let requests = of_node.unwrap_or(&token.requests).clone();
+            state.recall_approvals(&cluster, &requests);
             let was_held = state.drop_holds(&self.id);
             match now {
                 BootstrapTokenState::Minted | BootstrapTokenState::Present => state.end_bootstrap_token(&self.id),

@@ -1,14 +1,12 @@
 //! Certificate requests of a detached cluster: a custodian tells what it saw, the log decides, a custodian says so to the cluster.
 //! The rules are those of every other cluster.
 
-use std::collections::BTreeSet;
-
 use super::{CsrDecision, CsrLook};
 use crate::{
     ClusterId, Refusal, State, VerbOf,
-    command::DecideCsr,
+    command::{DecideCsr, drop_errands},
     limits,
-    record::{Custody, RequestsSeen, SeenRequest, Verdict},
+    record::{Custody, ErrandKind, JudgedRequest, RequestsSeen, SeenRequest, Verdict},
     state::Context,
 };
 
@@ -41,8 +39,9 @@ impl State {
     /// Decides upon all that a custodian saw. What was decided before and not yet said is among it, and decided anew: a node
     /// may be locked by now. The look was asked for at `asked_ms`, so that it was not before.
     pub(crate) fn decide_seen(&mut self, id: &ClusterId, seen: RequestsSeen, asked_ms: u64, context: Context) {
-        let mut custody =
-            Custody { passed_over: seen.passed_over, looked_ms: context.now_ms, more: seen.more, ..Custody::default() };
+        let before = self.clusters.get(id).and_then(|cluster| cluster.custody.as_ref());
+        let known = before.map(|custody| custody.passed_over.clone()).unwrap_or_default();
+        let mut custody = Custody { passed_over: seen.passed_over, looked_ms: context.now_ms, ..Custody::default() };
         let (mut judged, mut ripe) = (Vec::new(), Vec::new());
         for mut request in seen.requests {
             if let Some(name) = self.line_name_of(id, &request.claim) {
@@ -52,10 +51,17 @@ impl State {
                     None if matches!(self.judge_csr(id, &request.uid, &request.claim), CsrDecision::Deny(_)) => {}
                     None => {
                         // The next look is at that Node too.
-                        custody.more = true;
+                        if custody.nodes.len() < limits::REQUESTS_NODES_MAX {
+                            custody.nodes.insert(name.clone());
+                        }
                         continue;
                     }
                 }
+            }
+            // What there is no room to remember is told of again in every look, and must not be said again each time.
+            let is_full = custody.passed_over.len() + judged.len() >= limits::REQUESTS_PASSED_MAX;
+            if is_full && matches!(self.judge_csr(id, &request.uid, &request.claim), CsrDecision::Wait(_)) {
+                continue;
             }
             match self.ripeness(id, &request, asked_ms, context.now_ms) {
                 Ripeness::None => {
@@ -80,6 +86,8 @@ impl State {
             };
             custody.take(request, decision);
         }
+        // A look that brought nothing new is not followed by the next one at once.
+        custody.more = seen.more && (!custody.verdicts.is_empty() || !custody.passed_over.is_subset(&known));
         if let Some(cluster) = self.clusters.get_mut(id) {
             cluster.custody = Some(custody);
         }
@@ -104,21 +112,42 @@ impl State {
         VerbOf::apply(DecideCsr { cluster: id.clone(), uid, name, digest, claim }, self, context).ok()
     }
 
-    /// What a custodian is to say to the cluster now. An approval of a node that was locked since is not said: the next look
-    /// decides anew.
-    pub fn verdicts_due(&self, id: &ClusterId) -> Vec<Verdict> {
-        let locked = self.nodes_of(id).filter(|node| node.locked.is_some());
-        let withdrawn: BTreeSet<&str> =
-            locked.flat_map(|node| &node.requests).map(|request| request.uid.as_str()).collect();
+    /// What a custodian is to say to the cluster now.
+    pub fn verdicts_due(&self, id: &ClusterId) -> &[Verdict] {
         let custody = self.clusters.get(id).and_then(|cluster| cluster.custody.as_ref());
-        let verdicts = custody.into_iter().flat_map(|custody| &custody.verdicts);
-        verdicts.filter(|verdict| !verdict.approve || !withdrawn.contains(verdict.uid.as_str())).cloned().collect()
+        custody.map(|custody| custody.verdicts.as_slice()).unwrap_or_default()
+    }
+
+    /// Each of these was decided, and is to be said.
+    pub(crate) fn are_due(&self, id: &ClusterId, verdicts: &[Verdict]) -> bool {
+        let due = self.verdicts_due(id);
+        !verdicts.is_empty() && verdicts.iter().all(|verdict| due.contains(verdict))
     }
 
     /// These were said to the cluster, or it did not take them because the requests had changed.
     pub(crate) fn conclude_seen(&mut self, id: &ClusterId, said: &[Verdict]) {
+        self.keep_verdicts(id, |verdict| !said.contains(verdict));
+    }
+
+    /// Approvals of these requests are not said any more, not by an errand that is under way either: their node was locked, removed or
+    /// has failed, or their token was taken back. The next look decides anew.
+    pub(crate) fn recall_approvals(&mut self, id: &ClusterId, requests: &[JudgedRequest]) {
+        let is_recalled =
+            |verdict: &Verdict| verdict.approve && requests.iter().any(|request| request.uid == verdict.uid);
+        self.keep_verdicts(id, |verdict| !is_recalled(verdict));
+        drop_errands(self, |errand| match &errand.kind {
+            ErrandKind::ConcludeRequests(verdicts) => errand.cluster == *id && verdicts.iter().any(is_recalled),
+            ErrandKind::ApplyTokens(_)
+            | ErrandKind::DeleteTokens(_)
+            | ErrandKind::UploadCertificates
+            | ErrandKind::ListEtcdMembers(_)
+            | ErrandKind::ObserveRequests { .. } => false,
+        });
+    }
+
+    fn keep_verdicts(&mut self, id: &ClusterId, is_kept: impl Fn(&Verdict) -> bool) {
         let custody = self.clusters.get_mut(id).and_then(|cluster| cluster.custody.as_mut());
-        custody.into_iter().for_each(|custody| custody.verdicts.retain(|verdict| !said.contains(verdict)));
+        custody.into_iter().for_each(|custody| custody.verdicts.retain(|verdict| is_kept(verdict)));
     }
 }
 

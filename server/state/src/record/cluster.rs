@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Credentials, CsrApproval, Custody, EtcdView, Link, LinkStatus, SealedSecret};
+use super::{Credentials, CsrApproval, Custody, EtcdView, Link, LinkStatus, RequestsTold, SealedSecret};
 use crate::{ClusterId, NodeId, NodeName, TokenId, facts::Selector};
 
 /// What a node is in its cluster.
@@ -272,6 +272,9 @@ pub struct Cluster {
     /// Its certificate requests, where a custodian looks after them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custody: Option<Custody>,
+    /// Events of late about its certificate requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_told: Option<RequestsTold>,
     /// How the leader gets at the API of a cluster that was brought in with a kubeconfig.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,

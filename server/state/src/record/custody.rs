@@ -62,7 +62,20 @@ pub struct Custody {
     pub passed_over: BTreeSet<String>,
     /// When a custodian looked last.
     pub looked_ms: u64,
-    /// It saw more than it could tell, or a Node has to be looked at first: it looks again at once.
+    /// It saw more than it could tell, and what it told was news: it looks again soon.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
+    /// Nodes that have to be looked at before requests that are pending can be decided upon: it looks again at once.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub nodes: BTreeSet<NodeName>,
+}
+
+/// How many events there were about certificate requests, of those that are bounded.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestsTold {
+    /// Since when.
+    pub since_ms: u64,
+    /// How many.
+    pub count: u32,
 }

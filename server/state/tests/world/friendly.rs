@@ -150,7 +150,7 @@ pub(crate) fn errand_for(state: &State, cluster: &ClusterId) -> Option<OpenErran
         .into_iter()
         .chain(single(ErrandKind::ApplyTokens, BootstrapTokenState::Minted))
         .chain(single(ErrandKind::DeleteTokens, BootstrapTokenState::Ending));
-    let mut kinds = kinds.filter(|kind| state.errand_in_the_way(cluster, kind, &custodian.id).is_none());
+    let mut kinds = kinds.filter(|kind| state.errand_in_the_way(cluster, kind, &custodian.id, state.now_ms).is_none());
     Some(OpenErrand { cluster: cluster.clone(), kind: kinds.next()?, custodian: custodian.id.clone() })
 }
 

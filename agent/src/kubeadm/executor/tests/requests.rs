@@ -28,12 +28,17 @@ async fn a_custodian_answers_requests_one_by_one_and_leaves_alone_what_has_chang
 }
 
 #[tokio::test]
-async fn an_answer_that_the_cluster_does_not_take_fails_the_errand() {
-    let refused = "Error from server (Forbidden): not yours".to_owned();
-    let host = Arc::new(FakeHost { answers: vec![("kubectl", 1, vec![refused])], ..FakeHost::default() });
-    let ended = conclude(&host, vec![mk_verdict("csr-a", true), mk_verdict("csr-b", false)]).await;
-    assert!(matches!(ended, Ended::Failed(Failure { clean: true, .. })), "{ended:?}");
-    assert_eq!(host.calls().len(), 1, "the rest is planned anew");
+async fn an_answer_that_the_api_server_does_not_take_holds_up_no_other_and_one_that_does_not_reach_it_fails_the_errand()
+{
+    for (words, calls) in [
+        ("Error from server (Forbidden): admission webhook \"x\" denied the request", 2),
+        ("The connection to the server 192.0.2.11:6443 was refused", 1),
+    ] {
+        let host = Arc::new(FakeHost { answers: vec![("kubectl", 1, vec![words.to_owned()])], ..FakeHost::default() });
+        let ended = conclude(&host, vec![mk_verdict("csr-a", true), mk_verdict("csr-b", false)]).await;
+        assert_eq!(matches!(ended, Ended::Failed(Failure { clean: true, .. })), calls == 1, "{ended:?}");
+        assert_eq!(host.calls().len(), calls);
+    }
 }
 
 #[tokio::test]

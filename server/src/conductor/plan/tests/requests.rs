@@ -16,6 +16,8 @@ pub(super) struct Requests {
     pending: BTreeMap<String, CsrClaim>,
     pub(super) concluded: Vec<Verdict>,
     pub(super) looks: u32,
+    /// So many looks fail.
+    fails: u32,
 }
 
 impl Requests {
@@ -48,6 +50,10 @@ impl World {
     pub(super) fn outcome(&mut self, kind: ErrandKind) -> ErrandOutcome {
         match kind {
             ErrandKind::ListEtcdMembers(_) => ErrandOutcome::Done(Some(self.etcd.clone())),
+            ErrandKind::ObserveRequests { .. } if self.requests.fails > 0 => {
+                self.requests.fails -= 1;
+                ErrandOutcome::Failed("connection refused".into())
+            }
             ErrandKind::ObserveRequests { passed_over, nodes } => {
                 ErrandOutcome::Requests(self.requests.seen(&passed_over, nodes))
             }
@@ -119,7 +125,11 @@ fn until_joining(world: &mut World, name: &str) {
     for _ in 0..60 {
         world.now_ms += 1_000;
         world.conduct();
+        let (node, attempt) = (world.node(name).id.clone(), world.node(name).attempt);
         if world.node(name).current_step().is_some_and(|step| step.verb == Verb::JoinWorker) {
+            let step = Verb::JoinWorker.step_id().to_owned();
+            let outcome = StepOutcome::Running { phase: "kubelet-start".into(), observation: None };
+            world.state.apply_verb(world.now_ms, Report { node, attempt, step, outcome, elapsed_ms: 5 }).unwrap();
             return;
         }
         world.machines_act();
@@ -202,4 +212,15 @@ fn a_held_request_of_a_printed_line_is_looked_at_as_often_although_its_token_is_
     pass(&mut world, 35);
     assert_eq!(concluded(&world), [("csr-w9", true)]);
     assert!((5..=15).contains(&(world.requests.looks - before)), "{}", world.requests.looks - before);
+}
+
+/// Time passes without commands: nothing else happens that could say how late it is.
+#[test]
+fn a_look_that_failed_is_taken_again_where_nothing_else_happens() {
+    let mut world = mk_world(0);
+    world.run(300);
+    world.requests.fails = 1;
+    let before = world.requests.looks;
+    world.run(600);
+    assert!(world.requests.fails == 0 && world.requests.looks - before >= 3, "{}", world.requests.looks - before);
 }

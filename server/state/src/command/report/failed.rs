@@ -1,6 +1,7 @@
 use super::{At, succeeded::settle_etcd_permit};
 use crate::{
     ClusterId, State,
+    command::lock_node::recall_approvals,
     failure::{Rule, backoff_ms, rule_for},
     limits,
     record::{Hold, JudgedRequest, LastFailure, Node, PermitKind, Placement, Role, StepState, Verb},
@@ -32,6 +33,7 @@ pub(super) fn apply(state: &mut State, at: &At<'_>, failure: Failure<'_>) {
     let doubtful = doubtful(node);
     let token = node.bootstrap_token.take();
     token.iter().for_each(|token| state.end_bootstrap_token(token));
+    recall_approvals(state, at.node);
     state.node_event(true, "StepFailed", text, at.node);
     doubtful.into_iter().for_each(|text| state.node_event(true, "CertificateDoubted", text, at.node));
     // A worker that failed concerns nobody else.
