@@ -18,6 +18,10 @@ use crate::{
 
 /// Somebody may open it again: looked at this often.
 const TICK: Duration = Duration::from_secs(600);
+/// After the binding was deleted it is looked for so many times, so far apart, whether everybody still may: ten seconds in all. If so, another
+/// binding opens it.
+const LAGS: usize = 20;
+const LAG: Duration = Duration::from_millis(500);
 
 /// What everybody asks for.
 fn object() -> String {
@@ -43,7 +47,7 @@ pub(super) async fn keep(
         let closes = public && server.ledger.read(|state| is_to_be_closed(state, id));
         if closes {
             close(client).await?;
-            public = is_public(everybody).await?;
+            public = is_still_public(everybody).await?;
         }
         tell(server, id, public).await?;
         tokio::select! {
@@ -75,6 +79,17 @@ async fn is_public(everybody: &Client) -> Result<bool, Trouble> {
         ) => Ok(false),
         Err(other) => Err(other),
     }
+}
+
+/// API servers hear of a binding's end by watching: a busy one is some time behind.
+async fn is_still_public(everybody: &Client) -> Result<bool, Trouble> {
+    for _ in 0..LAGS {
+        if !is_public(everybody).await? {
+            return Ok(false);
+        }
+        tokio::time::sleep(LAG).await;
+    }
+    is_public(everybody).await
 }
 
 async fn close(client: &Client) -> Result<(), Trouble> {

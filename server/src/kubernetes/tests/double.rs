@@ -69,6 +69,8 @@ struct Objects {
     forgotten: u64,
     calls: Vec<String>,
     signer: Signer,
+    /// How often everybody's right has been asked for since it was taken away.
+    asked_after: u32,
 }
 
 /// A server on a port of this host.
@@ -254,7 +256,13 @@ async fn answer(
         Fault::None | Fault::WatchesEnd | Fault::WatchesExpire | Fault::ConflictOnce => {}
     }
     if groups.is_none() && (&method, path.as_str()) == (&Method::GET, CLUSTER_INFO) {
-        let is_public = double.get(PUBLIC_BINDINGS, CLUSTER_INFO_BINDING).is_some();
+        // An API server hears of a binding's end by a watch.
+        let is_bound = double.get(PUBLIC_BINDINGS, CLUSTER_INFO_BINDING).is_some();
+        let is_public = is_bound || {
+            let mut objects = double.objects();
+            objects.asked_after += 1;
+            objects.asked_after <= 2
+        };
         return if is_public { shown(&json!({ "kind": "ConfigMap" })) } else { status(403, "forbidden") };
     }
     let Some(groups) = groups.or_else(|| outside::groups_of_token(&headers)) else {
