@@ -26,6 +26,7 @@ use crate::peers::service::{Door, service};
 use crate::peers::{Client, Credentials, Gate};
 use crate::pki::{FleetPki, LeafTerms};
 use crate::sessions::Sessions;
+use crate::storage::directory::DataDirectory;
 
 pub(super) const FLEET: &str = "4f1c9c5e-0b1c-4a57-9a0e-6a1f2f0d3b7c";
 pub(super) const LONG: Duration = Duration::from_secs(60);
@@ -39,6 +40,7 @@ pub(super) struct Member {
     pub(super) gate: Gate,
     pub(super) sessions: Sessions,
     stop: CancellationToken,
+    directory: PathBuf,
     serving: JoinHandle<()>,
 }
 
@@ -93,6 +95,8 @@ impl Member {
         self.stop.cancel();
         self.consensus.shutdown().await;
         let _ = self.serving.await;
+        // On a machine without breath the shutdown does not wait for the last writes, and the directory is about to be removed.
+        until("the end of the last write", || DataDirectory::open(&self.directory).ok()).await;
     }
 
     pub(super) fn texts(&self) -> Vec<String> {
@@ -180,7 +184,8 @@ impl Fleet {
         let servers = self.pki.anchors().unwrap().role_verifier(Role::Server).unwrap();
         let serving =
             crate::api::peers::serve(service(door), socket, credentials.identity, servers, stop.clone()).unwrap();
-        Member { id, consensus, client, peer, gate, sessions, stop, serving: tokio::spawn(serving) }
+        let directory = self.directory(id);
+        Member { id, consensus, client, peer, gate, sessions, stop, directory, serving: tokio::spawn(serving) }
     }
 
     pub(super) async fn start(&mut self, id: ServerId) -> Member {
